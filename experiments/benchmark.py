@@ -1,0 +1,140 @@
+"""Measure the package against its targets, and against others that do the same work.
+
+Prints a table for every section and writes them to results/benchmark. Ratios are
+medians over pairs of programs that are run in turns; the times beside them depend on
+what else the machine does.
+
+    python -m experiments.benchmark
+    python -m experiments.benchmark --only gossip sweep
+    python -m experiments.benchmark --peers DIR --torch-python venv/bin/python
+
+DIR holds scripts that do the work of the first section in other ways; without it, only
+the programs that one would write first in JAX are compared.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from experiments.benchmarks import measure, overhead, peers, scaling, throughput
+from experiments.benchmarks.measure import Record
+
+Section = Literal["throughput", "overhead", "teleportation", "gossip", "sweep"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to measure, and how often."""
+
+    only: tuple[Section, ...] = ()
+    """Sections to run; all by default."""
+    peers: Path | None = None
+    """The folder with the scripts of other programs."""
+    torch_python: Path | None = None
+    """A Python with PyTorch, for those of the scripts that need it."""
+    nodes: tuple[int, ...] = (16, 64)
+    """Numbers of nodes of the throughput section."""
+    rounds: int = 20
+    """Rounds in one timed call of a LeNet simulation."""
+    repeats: int = 5
+    """Timed calls whose median is one measured throughput."""
+    passes: int = 3
+    """How often ours and a baseline are measured in turns."""
+    pairs: int = 20
+    """Pairs of calls of the other sections."""
+    many_nodes: int = 1_000_000
+    few_nodes: int = 1_000
+    """Numbers of nodes of the teleportation section."""
+    results: Path = Path("results/benchmark")
+    """The folder to write to."""
+
+
+def _throughput(config: Config) -> list[Record]:
+    others = peers.find(config.peers, config.torch_python)
+    records = []
+    for num_nodes in config.nodes:
+        records += throughput.throughput(
+            num_nodes,
+            others,
+            rounds=config.rounds,
+            repeats=config.repeats,
+            passes=config.passes,
+        )
+    return records
+
+
+def _checksums(config: Config) -> list[Record]:
+    return throughput.checksums(peers.find(config.peers, config.torch_python))
+
+
+def _overhead(config: Config) -> list[Record]:
+    records = []
+    for group_norm in (False, True):
+        records += overhead.overhead(
+            64, group_norm=group_norm, rounds=config.rounds, pairs=config.pairs
+        )
+    return records
+
+
+def _teleportation(config: Config) -> list[Record]:
+    return scaling.teleportation(
+        few=config.few_nodes,
+        many=config.many_nodes,
+        num_slots=16,
+        rounds=2000,
+        pairs=config.pairs,
+    )
+
+
+def _gossip(config: Config) -> list[Record]:
+    return scaling.gossip(5 * config.pairs)
+
+
+def _sweep(config: Config) -> list[Record]:
+    return scaling.sweep(num_seeds=5, num_rates=8, rounds=300, pairs=config.pairs)
+
+
+SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
+    "Do all compute the same? Sums of all parameters after 5 rounds": (
+        "throughput",
+        _checksums,
+    ),
+    "Node-steps per second, ours over the baseline": ("throughput", _throughput),
+    "Share of a round that is not gradient": ("overhead", _overhead),
+    "Time of a round of Teleportation, many nodes over few": (
+        "teleportation",
+        _teleportation,
+    ),
+    "Time of gossip over that of a copy": ("gossip", _gossip),
+    "Time of separate calls over that of one program": ("sweep", _sweep),
+}
+
+
+def main(config: Config) -> dict[str, list[Record]]:
+    """Measure, print, write."""
+    environment = measure.environment()
+    print(measure.markdown([environment]))
+    tables = {}
+    for title, (section, run) in SECTIONS.items():
+        if config.only and section not in config.only:
+            continue
+        print(f"measuring {section} ...", file=sys.stderr)
+        tables[title] = run(config)
+        print(f"\n{title}\n\n{measure.markdown(tables[title])}", flush=True)
+    config.results.mkdir(parents=True, exist_ok=True)
+    path = config.results / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
+    settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    written = {"environment": environment, "config": settings, "tables": tables}
+    path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    print(f"\nWritten to {path}.", file=sys.stderr)
+    return tables
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

@@ -1,0 +1,76 @@
+"""Other programs that do the same work, run as scripts of their own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from experiments.benchmarks.measure import num_cores
+
+
+class Peer(NamedTuple):
+    """A script that prints ``{"node_steps_per_s": ...}`` as JSON on its last line."""
+
+    name: str
+    interpreter: Path
+    script: Path
+    options: tuple[str, ...]
+
+
+_PEERS = {
+    "torch_loop": (),
+    "torch_matrix": (),
+    "torch_vmap": (),
+    "torch_vmap --compile": (),
+    "torch_dist": (),
+    "jax_naive --conv xla": ("--mode", "scan"),
+    "jax_naive --conv map": ("--mode", "scan"),
+    "jax_naive --conv patches": ("--mode", "scan"),
+    "jax_naive --conv band": ("--mode", "scan"),
+}
+
+
+def find(folder: Path | None, torch_python: Path | None) -> list[Peer]:
+    """The peers whose script is in the folder and that have an interpreter."""
+    if folder is None:
+        return []
+    platform = ("--platform", jax.default_backend())
+    peers = []
+    for name, options in _PEERS.items():
+        stem, *own = name.split()
+        is_torch = stem.startswith("torch")
+        script = (folder / f"{stem}.py").resolve()
+        interpreter = torch_python if is_torch else Path(sys.executable)
+        if interpreter is not None and script.exists():
+            options = (*own, *options, *(() if is_torch else platform))
+            # Not resolved: a virtual environment's python is a link to another one.
+            peers.append(Peer(name, interpreter.absolute(), script, options))
+    return peers
+
+
+def rate(peer: Peer, num_nodes: int, rounds: int, repeats: int) -> float:
+    """Node-steps per second: the script's own median, its warm-up left out.
+
+    Raises:
+      RuntimeError: the script failed; with what it said last.
+    """
+    said = _run(peer, num_nodes, f"--rounds={rounds}", f"--repeats={repeats}")
+    return float(json.loads(said)["node_steps_per_s"])
+
+
+def checksum(peer: Peer, num_nodes: int) -> tuple[float, float]:
+    """The sums of all parameters and of their squares after five rounds."""
+    first, second = _run(peer, num_nodes, "--check").split()[1:]
+    return float(first), float(second)
+
+
+def _run(peer: Peer, num_nodes: int, *options: str) -> str:
+    command = [str(peer.interpreter), str(peer.script), *peer.options]
+    command += [f"--n={num_nodes}", f"--threads={num_cores()}", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{peer.name} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout.strip().splitlines()[-1]

@@ -1,0 +1,113 @@
+"""What does not grow: rounds with n, gossip beyond a copy, sweeps with their runs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import tele_jax as tele
+from experiments.benchmarks import measure, work
+from experiments.benchmarks.measure import Record
+
+
+def teleportation(
+    *, few: int, many: int, num_slots: int, rounds: int, pairs: int
+) -> list[Record]:
+    """The time of a round with many nodes over that with few, k slots active."""
+    dim, key = 64, jax.random.key(1)
+    algorithm = tele.Teleportation(tele.graphs.ring(num_slots), 0.1)
+    params = jnp.zeros(dim)
+
+    def run(task: tele.tasks.Quadratic) -> Any:
+        return tele.simulate(
+            algorithm, task, params, key, num_rounds=rounds, observe=work.nothing
+        ).state
+
+    tasks = [_least_squares(num_nodes, dim) for num_nodes in (many, few)]
+    seconds = measure.alternate(lambda: run(tasks[0]), lambda: run(tasks[1]), pairs)
+    many_us, few_us = np.median(seconds, axis=0) / rounds * 1e6
+    temporary = [_temporary_bytes(run, task) for task in tasks]
+    record = {
+        "slots": num_slots,
+        "nodes": f"{many} over {few}",
+        "round, µs": f"{many_us:.1f} over {few_us:.1f}",
+        "temporary bytes": f"{temporary[0]} over {temporary[1]}",
+        **measure.quotient(seconds[:, 0], seconds[:, 1]),
+    }
+    return [measure.judged(record, at_most=1.2)]
+
+
+def _temporary_bytes(run: Any, task: Any) -> int:
+    """What the program needs beside its arguments and results."""
+    analysis: Any = jax.jit(run).lower(task).compile().memory_analysis()
+    return analysis.temp_size_in_bytes
+
+
+def _least_squares(num_nodes: int, dim: int) -> tele.tasks.Quadratic:
+    return tele.tasks.least_squares(
+        jax.random.key(0), num_nodes=num_nodes, dim=dim, heterogeneity=1.0, noise=1.0
+    )
+
+
+def gossip(pairs: int) -> list[Record]:
+    """One round of gossip over one copy of the same array."""
+    cases = {
+        "ring": (tele.graphs.ring(64), 100_000),
+        "exponential": (tele.graphs.exponential(1024), 10_000),
+    }
+    return [
+        _gossip(name, topology, dim, pairs) for name, (topology, dim) in cases.items()
+    ]
+
+
+def _gossip(name: str, topology: tele.Topology, dim: int, pairs: int) -> Record:
+    num_slots = topology.num_slots
+    slots = jax.random.normal(jax.random.key(0), (num_slots, dim))
+    mix = jax.jit(lambda topology, slots: tele.gossip.mix(topology.at(0), slots))
+    copy = jax.jit(jnp.copy)
+    seconds = measure.alternate(
+        lambda: mix(topology, slots), lambda: copy(slots), pairs
+    )
+    mixed, copied = np.median(seconds, axis=0) * 1e3
+    record = {
+        "topology": name,
+        "slots": num_slots,
+        "parameters": dim,
+        "senders": topology.senders.shape[1],
+        "gossip, ms": mixed,
+        "copy, ms": copied,
+        **measure.quotient(seconds[:, 0], seconds[:, 1]),
+    }
+    return measure.judged(record, at_most=2.5)
+
+
+def sweep(*, num_seeds: int, num_rates: int, rounds: int, pairs: int) -> list[Record]:
+    """Separate calls of one compiled program over all runs as one program."""
+    num_nodes, dim = 64, 64
+    task = _least_squares(num_nodes, dim)
+    topology, params = tele.graphs.ring(num_nodes), jnp.zeros(dim)
+
+    def run(seed: jax.Array, rate: jax.Array) -> tele.Run:
+        algorithm = tele.DSGD(topology, rate)
+        return tele.simulate(algorithm, task, params, seed, num_rounds=rounds)
+
+    seeds = jax.random.split(jax.random.key(1), num_seeds)
+    rates = jnp.geomspace(1e-3, 1e-1, num_rates)
+    over_rates = jax.vmap(run, in_axes=(None, 0))
+    together = jax.vmap(over_rates, in_axes=(0, None))
+
+    def separately() -> list[tele.Run]:
+        return [run(seed, rate) for seed in seeds for rate in rates]
+
+    seconds = measure.alternate(separately, lambda: together(seeds, rates), pairs)
+    apart_s, together_s = np.median(seconds, axis=0)
+    record = {
+        "runs": num_seeds * num_rates,
+        "nodes": num_nodes,
+        "rounds": rounds,
+        "separate calls, s": apart_s,
+        "one program, s": together_s,
+        **measure.quotient(seconds[:, 0], seconds[:, 1]),
+    }
+    return [measure.judged(record, at_least=4)]

@@ -1,0 +1,84 @@
+"""Decentralized SGD: every node steps on its own data, then gossips.
+
+X. Lian, C. Zhang, H. Zhang, C.-J. Hsieh, W. Zhang, J. Liu, *Can Decentralized
+Algorithms Outperform Centralized Algorithms?*, NeurIPS 2017, arXiv 1705.09056, in the
+adapt-then-combine order of A. Koloskova et al., ICML 2020, arXiv 2003.10422.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tele_jax import tree
+from tele_jax._types import Array, Key, Params, Scalar, Slots
+from tele_jax.algorithms import base
+from tele_jax.gossip import mix
+from tele_jax.tasks.base import Task
+from tele_jax.topology import Topology, messages
+
+
+class DSGDState(NamedTuple):
+    """The models of all nodes and the memory of their directions, leaves [n, ...]."""
+
+    params: Slots
+    memory: Any
+
+
+@struct.dataclass
+class DSGD:
+    """Decentralized SGD, x_i ← Σ_j W_ij (x_j − η ∇F_j(x_j; ξ_j)).
+
+    On ``graphs.complete(n)`` it is all-reduce SGD.
+
+    Args:
+      topology: one slot per node.
+      learning_rate: η, a scalar, or a schedule over rounds [num_rounds].
+      direction: a recipe for an optax transformation of the gradient (momentum,
+        Adam, …); each node keeps its memory and gossips the model only.
+
+    >>> import tele_jax as tele
+    >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=4)
+    >>> run = tele.simulate(tele.DSGD(tele.graphs.ring(8), 0.5), task, jnp.ones(4),
+    ...                     jax.random.key(1), num_rounds=10)
+    >>> run.state.params.shape, int(run.info.messages[0])
+    ((8, 4), 16)
+    """
+
+    topology: Topology
+    learning_rate: Scalar
+    direction: base.Direction = base.PLAIN
+
+    def init(self, params: Params, task: Task) -> DSGDState:
+        """Every node starts from the same model."""
+        if self.topology.num_slots != task.num_nodes:
+            raise ValueError(
+                f"DSGD: got a topology of {self.topology.num_slots} slots for a task "
+                f"of {task.num_nodes} nodes, expected one slot per node; build the "
+                f"topology with {task.num_nodes} slots."
+            )
+        slots = tree.stack(params, task.num_nodes)
+        return DSGDState(slots, base.init_memory("DSGD", self.direction, slots))
+
+    def step(
+        self, key: Key, state: DSGDState, task: Task, t: Array
+    ) -> tuple[DSGDState, base.Info]:
+        """Local step, then gossip."""
+        data_key, _ = jax.random.split(key)
+        nodes = jnp.arange(task.num_nodes, dtype=jnp.int32)
+        # Every node draws one batch a round, so it drew t before this one.
+        counts = jnp.full_like(nodes, t) if base.counts_draws(task) else None
+        after = base.local_step(
+            data_key,
+            task,
+            state.params,
+            state.memory,
+            nodes,
+            counts,
+            base.at_round(self.learning_rate, t),
+            self.direction,
+        )
+        mixing = self.topology.at(t)
+        info = base.Info(after.losses.mean(), messages(mixing).sum(dtype=jnp.int32))
+        return DSGDState(mix(mixing, after.params), after.memory), info

@@ -1,0 +1,124 @@
+"""TELEPORTATION: only k of the n nodes are active in a round.
+
+Y. Takezawa, S. U. Stich, *Scalable Decentralized Learning with Teleportation*,
+ICLR 2025, arXiv 2501.15259.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tele_jax import tree
+from tele_jax._types import Array, Key, Params, Scalar, Slots
+from tele_jax.algorithms import base
+from tele_jax.algorithms.draw import draw_active
+from tele_jax.gossip import mix
+from tele_jax.tasks.base import Task
+from tele_jax.topology import Topology, messages
+
+
+class TeleportationState(NamedTuple):
+    """The k tokens and who holds them."""
+
+    params: Slots
+    """Leaves [k, ...]."""
+    memory: Any
+    """The direction's memory; it travels with the token. Leaves [k, ...]."""
+    nodes: Array
+    """int32[k]: the node that held token a in the last round; −1 before round 0."""
+    draws: Array | None
+    """int32[n]: batches every node drew so far; None unless the task needs it."""
+
+
+@struct.dataclass
+class Teleportation:
+    """TELEPORTATION, x_a ← Σ_b W_ab (x_b − η ∇F_{node(b)}(x_b; ξ_b)).
+
+    Every round draws an ordered k-tuple of distinct nodes; the a-th drawn fetches
+    token a from the node that held it, takes a step on its own data and gossips on
+    the topology of the k tokens. No array moves for the fetch: the token stays in
+    its slot, and the gather over the active nodes goes to their data. Memory is k
+    models, whatever n.
+
+    k = 1 is random-walk SGD; k = n on ``graphs.complete`` is all-reduce SGD; k = n on
+    a ring is a ring relabelled at random each round, not ``DSGD``.
+
+    Args:
+      topology: a topology of k slots, k ≤ n.
+      learning_rate: η, a scalar, or a schedule over rounds [num_rounds].
+      direction: a recipe for an optax transformation of the gradient (momentum,
+        Adam, …); its memory travels with the token.
+      fetch: which messages ``Info.messages`` counts; the iterates are the same.
+        ``"two_phase"``: fetch, then gossip, as Algorithm 1 is written. ``"merged"``:
+        the next holder of token a pulls Σ_b W_ab x_b straight from the previous
+        holders, one phase. Round 0 fetches nothing, so merged sends nothing in it.
+        A node never sends to itself.
+
+    >>> import tele_jax as tele
+    >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=99, dim=4)
+    >>> run = tele.simulate(tele.Teleportation(tele.graphs.ring(8), 0.5), task,
+    ...                     jnp.ones(4), jax.random.key(1), num_rounds=10)
+    >>> run.state.params.shape, int(run.info.messages[0])
+    ((8, 4), 0)
+    """
+
+    topology: Topology
+    learning_rate: Scalar
+    direction: base.Direction = base.PLAIN
+    fetch: Literal["merged", "two_phase"] = struct.field(
+        pytree_node=False, default="merged"
+    )
+
+    def init(self, params: Params, task: Task) -> TeleportationState:
+        """All tokens start from the same model."""
+        num_slots = self.topology.num_slots
+        if num_slots > task.num_nodes:
+            raise ValueError(
+                f"Teleportation: {num_slots} slots exceed the task's "
+                f"{task.num_nodes} nodes; choose k <= {task.num_nodes}."
+            )
+        if self.fetch not in ("merged", "two_phase"):
+            raise ValueError(
+                f'Teleportation: got fetch={self.fetch!r}, expected "merged" or '
+                '"two_phase".'
+            )
+        slots = tree.stack(params, num_slots)
+        memory = base.init_memory("Teleportation", self.direction, slots)
+        draws = None
+        if base.counts_draws(task):
+            draws = jnp.zeros(task.num_nodes, jnp.int32)
+        nobody = jnp.full(num_slots, -1, jnp.int32)
+        return TeleportationState(slots, memory, nobody, draws)
+
+    def step(
+        self, key: Key, state: TeleportationState, task: Task, t: Array
+    ) -> tuple[TeleportationState, base.Info]:
+        """Fetch, local step, gossip."""
+        data_key, network_key = jax.random.split(key)
+        nodes = draw_active(network_key, task.num_nodes, self.topology.num_slots)
+        counts = None if state.draws is None else state.draws[nodes]
+        after = base.local_step(
+            data_key,
+            task,
+            state.params,
+            state.memory,
+            nodes,
+            counts,
+            base.at_round(self.learning_rate, t),
+            self.direction,
+        )
+        draws = None if state.draws is None else state.draws.at[nodes].add(1)
+        params = mix(self.topology.at(t), after.params)
+        info = base.Info(after.losses.mean(), self._messages(state.nodes, nodes, t))
+        return TeleportationState(params, after.memory, nodes, draws), info
+
+    def _messages(self, previous: Array, nodes: Array, t: Array) -> Array:
+        if self.fetch == "merged":
+            # What the last round would have gossiped, pulled by the next holder.
+            mixing = self.topology.at(t - 1)
+            pulled = (mixing.weights != 0) & (previous[mixing.senders] != nodes[None])
+            return jnp.where(t > 0, pulled.sum(dtype=jnp.int32), 0)
+        fetched = jnp.where(t > 0, (previous != nodes).sum(dtype=jnp.int32), 0)
+        return fetched + messages(self.topology.at(t)).sum(dtype=jnp.int32)

@@ -1,0 +1,87 @@
+"""What is measured of a run: of the mean model, of the slots, and of the network."""
+
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from tele_jax import tree
+from tele_jax._types import Metrics, Slots
+from tele_jax.tasks.base import Task, evaluate
+
+if TYPE_CHECKING:
+    from tele_jax.algorithms.base import Info
+
+
+def standard(slots: Slots, task: Task) -> Metrics:
+    """All there is to know of a moment: ``mean_model``, ``each_slot``, ``consensus``.
+
+    The default ``observe`` of ``simulate``. Evaluating every slot costs k times the
+    mean model; pass ``metrics.mean_model`` where that is too dear.
+
+    Args:
+      slots: the models, leaves [k, ...].
+      task: only what it offers is reported.
+
+    Returns:
+      Arrays of shape [].
+    """
+    return {
+        **mean_model(slots, task),
+        **each_slot(slots, task),
+        **consensus(slots, task),
+    }
+
+
+def mean_model(slots: Slots, task: Task) -> Metrics:
+    """Of the mean model x̄ = (1/k) Σ_a x_a.
+
+    ``loss``: f(x̄), if the task has an ``objective``; ``grad_norm_sq``: ‖∇f(x̄)‖², if
+    it has an exact ``gradient``; and what the task's ``evaluate`` gives, such as
+    ``accuracy``.
+    """
+    mean = tree.average(slots)
+    measured = dict(evaluate(task, mean))
+    if (objective := getattr(task, "objective", None)) is not None:
+        measured["loss"] = objective(mean)
+    if (gradient := getattr(task, "gradient", None)) is not None:
+        measured["grad_norm_sq"] = tree.squared_norm(gradient(mean))
+    return measured
+
+
+def each_slot(slots: Slots, task: Task) -> Metrics:
+    """Mean, minimum and maximum over the slots of what the task's ``evaluate`` gives.
+
+    Keys are ``slot_accuracy_mean``, ``slot_accuracy_min``, ``slot_accuracy_max``.
+    """
+    # One slot after the other: an evaluation is a batch of many examples already.
+    of_slots = jax.lax.map(lambda params: evaluate(task, params), slots)
+    summaries = {}
+    for name, values in of_slots.items():
+        summaries[f"slot_{name}_mean"] = values.mean(axis=0)
+        summaries[f"slot_{name}_min"] = values.min(axis=0)
+        summaries[f"slot_{name}_max"] = values.max(axis=0)
+    return summaries
+
+
+def consensus(slots: Slots, task: Task) -> Metrics:
+    """``consensus_distance``: (1/k) Σ_a ‖x_a − x̄‖²."""
+    del task
+    return {"consensus_distance": tree.consensus_distance(slots)}
+
+
+def messages_sent(info: "Info") -> np.ndarray:
+    """Models sent up to and including every round, int64[..., num_rounds]."""
+    return np.cumsum(np.asarray(info.messages, np.int64), axis=-1)
+
+
+def bytes_sent(info: "Info", params: object) -> int:
+    """Bytes of all messages of a run: messages × bytes per model.
+
+    Counted in Python integers on the host: 32 bits overflow after 2 GiB.
+
+    Args:
+      info: the run's ``info``.
+      params: one model.
+    """
+    return int(np.asarray(info.messages, np.int64).sum()) * tree.num_bytes(params)

@@ -1,0 +1,85 @@
+"""Figures: methods against each other, and who owns which labels."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLOURS = ("#d1495b", "#00798c", "#595959", "#edae49", "#66a182", "#8d6a9f")
+"""Told apart by most colour-blind readers, and in this order in every figure."""
+
+
+def curves(
+    axes: Axes,
+    by_method: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    linestyle: str = "-",
+    logarithmic: bool = False,
+) -> None:
+    """Draw one line per method: the mean over seeds, with a band of ± one s.d.
+
+    Args:
+      axes: where to draw.
+      by_method: name to (x [e], y [seeds, e]).
+      xlabel: what x counts, with its unit.
+      ylabel: what y measures.
+      linestyle: as in Matplotlib; lines that are not solid get no legend entry.
+      logarithmic: draw x on a logarithmic axis, and leave out what stands at x = 0.
+    """
+    for (name, (x, y)), colour in zip(
+        by_method.items(), _cycle(by_method), strict=True
+    ):
+        shown = x > 0 if logarithmic else np.ones(len(x), bool)
+        x, mean, deviation = x[shown], y.mean(axis=0)[shown], y.std(axis=0)[shown]
+        label = name if linestyle == "-" else None
+        axes.plot(
+            x, mean, color=colour, linestyle=linestyle, label=label, linewidth=1.8
+        )
+        if linestyle == "-":
+            axes.fill_between(
+                x, mean - deviation, mean + deviation, color=colour, alpha=0.18, lw=0
+            )
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def label_histogram(counts: np.ndarray, *, title: str = "") -> Figure:
+    """Who owns which labels: one bar per node, one colour per label.
+
+    Args:
+      counts: int[n, classes], as ``tasks.partition.label_counts`` gives it.
+      title: above the figure.
+    """
+    num_nodes, num_classes = counts.shape
+    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+    below = np.zeros(num_nodes)
+    palette = plt.get_cmap("tab10" if num_classes <= 10 else "tab20")
+    for label in range(num_classes):
+        axes.bar(
+            np.arange(num_nodes),
+            counts[:, label],
+            bottom=below,
+            width=1.0 if num_nodes > 100 else 0.9,
+            color=palette(label % palette.N),
+            label=str(label),
+        )
+        below += counts[:, label]
+    axes.set(xlabel="node", ylabel="examples owned", xlim=(-0.6, num_nodes - 0.4))
+    axes.set_title(title)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(title="label", loc="outside right center", frameon=False)
+    return figure
+
+
+def _cycle(names: Mapping[str, object]) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(len(names))]

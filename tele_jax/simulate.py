@@ -1,0 +1,251 @@
+"""The loop over rounds: the package's only ``jax.jit``."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from tele_jax import metrics
+from tele_jax._types import Array, Key, Metrics, Params, Slots
+from tele_jax.algorithms.base import Algorithm, Info
+from tele_jax.tasks.base import Task
+
+Observe = Callable[[Slots, Task], Metrics]
+
+
+@struct.dataclass
+class Run:
+    """What ``simulate`` returns; batched by ``vmap`` like everything else."""
+
+    state: Any
+    """The state after the last round; ``state.params`` has leaves [k, ...]."""
+    rounds: Array
+    """int32[e]: how many rounds were done at each evaluation."""
+    metrics: Metrics
+    """What ``observe`` returned at each evaluation, leaves [e, ...]."""
+    info: Info
+    """What every round reported, leaves [num_rounds]."""
+
+
+def simulate(
+    algorithm: Algorithm,
+    task: Task,
+    params: Params,
+    key: Key,
+    *,
+    num_rounds: int,
+    eval_every: int | None = None,
+    observe: Observe = metrics.standard,
+    resume: Run | None = None,
+) -> Run:
+    """Run a decentralized algorithm for a number of rounds.
+
+    Everything is compiled into one program, in which all numbers (step sizes, mixing
+    weights, data, momentum, seeds) are arguments: another value, or an equal object
+    built anew, compiles nothing, and ``jax.vmap`` over any of them is a sweep.
+
+    Args:
+      algorithm: ``DSGD``, ``Teleportation``, or anything with their two functions.
+      task: the data and the loss.
+      params: the model that every slot starts from. Ignored, but for its shape, when
+        a run is resumed.
+      key: ``jax.random.key(seed)``. Round t uses ``fold_in(key, t)`` only, so pass the
+        same key to resume.
+      num_rounds: how many rounds to do; with ``resume``, how many *further* ones. A
+        fresh run of 0 rounds is the start, evaluated.
+      eval_every: rounds between evaluations, a divisor of ``num_rounds``; the default
+        evaluates at the start and at the end. The start of a fresh run is always
+        evaluated.
+      observe: ``(slots, task) -> dict`` of arrays, slots with leaves [k, ...]: a
+        function at module level or a ``jax.tree_util.Partial``, so that it does not
+        compile again.
+      resume: a run to go on from. ``concatenate(run, further)`` is then bit by bit the
+        run that was never interrupted.
+
+    Returns:
+      A ``Run``. A run that diverges holds NaNs; it does not raise.
+
+    Raises:
+      ValueError: ``eval_every`` does not divide ``num_rounds``, a schedule of step
+        sizes is too short, the algorithm does not fit the task, the loss is not a
+        scalar, or the params do not fit the task. Nothing has run then.
+
+    >>> import tele_jax as tele
+    >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=64, dim=8)
+    >>> algorithm = tele.Teleportation(tele.graphs.ring(8), learning_rate=0.5)
+    >>> run = simulate(algorithm, task, jnp.ones(8), jax.random.key(1),
+    ...                num_rounds=100, eval_every=50)
+    >>> run.rounds.tolist()
+    [0, 50, 100]
+    >>> bool(run.metrics["loss"][-1] < run.metrics["loss"][0])
+    True
+    """
+    eval_every = _check_rounds(num_rounds, eval_every, resume is not None)
+    _check_schedule(algorithm, resume, num_rounds)
+    algorithm, task, params = (_strong(part) for part in (algorithm, task, params))
+    observe = jax.tree_util.Partial(observe)
+    run = _begin(algorithm, task, params, key, observe) if resume is None else resume
+    if num_rounds == 0:
+        return run
+    further = _advance(
+        algorithm,
+        task,
+        run.state,
+        key,
+        _common(run.rounds[-1]),
+        observe,
+        num_rounds // eval_every,
+        eval_every,
+    )
+    return concatenate(run, further) if resume is None else further
+
+
+def concatenate(run: Run, further: Run) -> Run:
+    """Two runs, the second resumed from the first, as one; batched runs as well.
+
+    >>> import tele_jax as tele
+    >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=8)
+    >>> go = functools.partial(simulate, tele.DSGD(tele.graphs.ring(8), 0.5), task,
+    ...                        jnp.ones(8), jax.random.key(1), num_rounds=5)
+    >>> run = go()
+    >>> concatenate(run, go(resume=run)).rounds.tolist()
+    [0, 5, 10]
+    """
+    axis = run.rounds.ndim - 1
+
+    def join(before: Array, after: Array) -> Array:
+        return jnp.concatenate([before, after], axis=axis)
+
+    rounds, measured, info = jax.tree.map(
+        join,
+        (run.rounds, run.metrics, run.info),
+        (further.rounds, further.metrics, further.info),
+    )
+    return Run(further.state, rounds, measured, info)
+
+
+@jax.jit
+def _begin(
+    algorithm: Algorithm, task: Task, params: Params, key: Key, observe: Observe
+) -> Run:
+    """Zero rounds: the initial state, evaluated."""
+    _check_loss(task, params, key)
+    state = algorithm.init(params, task)
+    measured = jax.tree.map(
+        lambda value: jnp.asarray(value)[None], observe(state.params, task)
+    )
+    info = Info(jnp.zeros(0), jnp.zeros(0, jnp.int32))
+    return Run(state, jnp.zeros(1, jnp.int32), measured, info)
+
+
+@functools.partial(jax.jit, static_argnames=("num_evals", "eval_every"))
+def _advance(
+    algorithm: Algorithm,
+    task: Task,
+    state: Any,
+    key: Key,
+    start: Array,
+    observe: Observe,
+    num_evals: int,
+    eval_every: int,
+) -> Run:
+    """``num_evals`` times ``eval_every`` rounds, each followed by an evaluation.
+
+    The scans are nested, not one scan with a ``cond``: under ``vmap`` a ``cond`` on
+    the round number would evaluate in every round.
+    """
+
+    def one_round(state: Any, t: Array) -> tuple[Any, Info]:
+        return algorithm.step(jax.random.fold_in(key, t), state, task, t)
+
+    def between_evaluations(state: Any, first: Array) -> tuple[Any, Any]:
+        rounds = first + jnp.arange(eval_every, dtype=jnp.int32)
+        state, info = jax.lax.scan(one_round, state, rounds)
+        return state, (first + eval_every, observe(state.params, task), info)
+
+    firsts = start + eval_every * jnp.arange(num_evals, dtype=jnp.int32)
+    state, (rounds, measured, info) = jax.lax.scan(between_evaluations, state, firsts)
+    info = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), info)
+    return Run(state, rounds, measured, info)
+
+
+@jax.custom_batching.custom_vmap
+def _common(start: Array) -> Array:
+    """The start round, kept unbatched under ``vmap``.
+
+    Runs that go on together have come equally far. Were the round number batched, so
+    would be the topology of the round, and gossip would be slow.
+    """
+    return start
+
+
+@_common.def_vmap
+def _take_first(
+    axis_size: int, in_batched: list[bool], start: Array
+) -> tuple[Array, bool]:
+    del axis_size
+    return start[0] if in_batched[0] else start, False
+
+
+def _check_rounds(num_rounds: int, eval_every: int | None, resumes: bool) -> int:
+    least = 1 if resumes else 0
+    if num_rounds < least:
+        raise ValueError(
+            f"simulate: got num_rounds={num_rounds}, expected at least {least}."
+        )
+    if eval_every is None:
+        return max(num_rounds, 1)
+    if eval_every < 1 or num_rounds % eval_every:
+        divisors = [d for d in range(1, num_rounds + 1) if num_rounds % d == 0]
+        nearest = sorted(divisors, key=lambda d: abs(d - eval_every))[:2]
+        raise ValueError(
+            f"simulate: eval_every={eval_every} must divide num_rounds={num_rounds}; "
+            f"try {' or '.join(map(str, sorted(nearest)))}."
+        )
+    return eval_every
+
+
+def _check_schedule(algorithm: Algorithm, resume: Run | None, num_rounds: int) -> None:
+    shape = np.shape(getattr(algorithm, "learning_rate", 0.0))
+    if shape == ():
+        return
+    needed = num_rounds
+    if resume is not None and not isinstance(resume.rounds, jax.core.Tracer):
+        needed += int(resume.rounds[-1])
+    if shape[0] < needed:
+        raise ValueError(
+            f"simulate: got step sizes for {shape[0]} rounds, expected at least "
+            f"{needed}; make the schedule longer or num_rounds smaller."
+        )
+
+
+def _check_loss(task: Task, params: Params, key: Key) -> None:
+    """Refuse, while tracing, a loss that is not one number per model and batch."""
+
+    def loss() -> Array:
+        return task.loss(params, task.sample(key, jnp.int32(0), jnp.int32(0)))
+
+    shapes = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(loss))]
+    if shapes != [()]:
+        raise ValueError(
+            f"simulate: the task's loss has shape {', '.join(map(str, shapes))}, "
+            "expected one scalar per model and batch; take the mean over the batch."
+        )
+
+
+def _strong(part: Any) -> Any:
+    """Python numbers as arrays of their default type.
+
+    jit types 0.1 weakly and jnp.float32(0.1) strongly, and would compile for each.
+    """
+
+    def strengthen(leaf: Any) -> Any:
+        if isinstance(leaf, (bool, int, float)):
+            return jnp.asarray(leaf, jnp.result_type(leaf))
+        return leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf
+
+    return jax.tree.map(strengthen, part)

@@ -1,0 +1,191 @@
+"""Convolutions as products against the convolution of XLA."""
+
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+from jax import lax
+
+from tele_jax.tasks.convolution import conv_general_dilated, convolve, max_pool
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+CASES = [
+    # images [b, h, w, c], kernel [i, j, o], strides, dilation, padding
+    ((2, 28, 28, 1), (5, 5, 6), (1, 1), (1, 1), "VALID"),
+    ((2, 12, 12, 6), (5, 5, 16), (1, 1), (1, 1), "VALID"),
+    ((1, 9, 13, 3), (3, 3, 7), (1, 1), (1, 1), "SAME"),  # odd width, batch 1
+    ((3, 8, 11, 2), (3, 2, 40), (1, 1), (1, 1), "SAME"),  # a last block that is smaller
+    ((2, 6, 7, 5), (3, 3, 130), (1, 1), (1, 1), "SAME_LOWER"),  # too wide for a band
+    ((2, 9, 10, 4), (1, 1, 8), (2, 2), (1, 1), "VALID"),  # columns nobody sees
+    ((2, 5, 5, 4), (1, 1, 128), (2, 1), (1, 1), "SAME"),
+    ((2, 3, 3, 4), (3, 3, 5), (1, 1), (1, 1), "VALID"),  # one output
+]
+PADDINGS = itertools.cycle(["SAME", ((1, 0), (3, 2)), ((0, -1), (-2, 1))])
+CASES += [
+    ((2, 11, 14, 3), (3, 4, features), strides, dilation, next(PADDINGS))
+    for features, strides, dilation in itertools.product(
+        (5, 60), ((1, 1), (2, 3)), ((1, 1), (3, 2))
+    )
+]
+
+
+def reference(x, kernel, strides, padding, **options):
+    """XLA's, with explicit padding done before: its own crops wrongly on a CPU."""
+    if not isinstance(padding, str):
+        config = ((0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0))
+        x, padding = lax.pad(x, 0.0, config), "VALID"
+    return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+
+def problem(case, slots=None):
+    """Images, kernel, a cotangent, and the convolution as a function of both."""
+    images, (rows, columns, features), strides, dilation, padding = case
+    keys = jax.random.split(jax.random.key(0), 3)
+    lead = () if slots is None else (slots,)
+    x = jax.random.normal(keys[0], (*lead, *images))
+    kernel = jax.random.normal(keys[1], (*lead, rows, columns, images[-1], features))
+
+    def using(convolution):
+        def apply(x, kernel):
+            options = {"rhs_dilation": dilation, "dimension_numbers": LAYOUT}
+            return convolution(x, kernel, strides, padding, **options)
+
+        return apply if slots is None else jax.vmap(apply)
+
+    shape = jax.eval_shape(using(reference), x, kernel).shape
+    return (x, kernel), jax.random.normal(keys[2], shape), using
+
+
+def check(case, slots=None):
+    inputs, cotangent, using = problem(case, slots)
+
+    @jax.jit
+    def both(x, kernel):
+        got, expected = (
+            (y, pullback(cotangent))
+            for y, pullback in (
+                jax.vjp(using(convolution), x, kernel)
+                for convolution in (conv_general_dilated, reference)
+            )
+        )
+        return got, expected
+
+    got, expected = both(*inputs)
+    # Sums of up to 500 terms of size 1, rounded to 2⁻²⁴ each: 1e-4 is ten times that.
+    chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_convolution_and_its_gradients_are_those_of_xla(case):
+    check(case)
+
+
+@pytest.mark.parametrize("case", CASES[1:4] + CASES[5:6] + CASES[-1:], ids=str)
+def test_a_kernel_per_slot(case):
+    check(case, slots=3)
+
+
+def test_no_grouped_convolution_is_left_under_vmap():
+    inputs, _, using = problem(CASES[1], slots=3)
+    text = str(jax.make_jaxpr(using(conv_general_dilated))(*inputs))
+    assert "dot_general" in text
+    assert "conv_general_dilated" not in text
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "strides", "options"),
+    [
+        ((2, 4, 8, 8), (6, 4, 3, 3), (1, 1), {}),  # NCHW, OIHW
+        ((2, 8, 8, 4), (3, 3, 2, 6), (1, 1), {"feature_group_count": 2}),
+        ((2, 8, 8, 4), (3, 3, 4, 6), (1, 1), {"lhs_dilation": (2, 1)}),
+        ((2, 8, 8, 4), (3, 3, 4, 6), (1, 1), {"batch_group_count": 2}),
+        ((2, 8, 8, 4), (3, 3, 4, 6), (1, 1), {"precision": ("high", "highest")}),
+        ((0, 8, 8, 4), (3, 3, 4, 6), (1, 1), {}),
+        ((2, 8, 4), (3, 4, 6), (1,), {"dimension_numbers": ("NWC", "WIO", "NWC")}),
+    ],
+)
+def test_everything_else_is_left_to_lax(x, kernel, strides, options):
+    if kernel[0] != 6:
+        options = {"dimension_numbers": LAYOUT, **options}
+    x, kernel = (jax.random.normal(jax.random.key(0), shape) for shape in (x, kernel))
+    expected = lax.conv_general_dilated(
+        x, kernel, strides, [(1, 1)] * len(strides), **options
+    )
+    got = conv_general_dilated(x, kernel, strides, [(1, 1)] * len(strides), **options)
+    chex.assert_trees_all_equal(got, expected)
+
+
+def test_precision_and_element_type_reach_the_products():
+    x, kernel = (
+        jnp.ones((1, 4, 4, 2), jnp.bfloat16),
+        jnp.ones((3, 3, 2, 2), jnp.bfloat16),
+    )
+
+    def apply(x, kernel):
+        options = {"precision": "highest", "preferred_element_type": jnp.float32}
+        return conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, **options
+        )
+
+    assert apply(x, kernel).dtype == jnp.float32
+    (product,) = [
+        equation
+        for equation in jax.make_jaxpr(apply)(x, kernel).eqns
+        if equation.primitive.name == "dot_general"
+    ]
+    assert product.params["precision"] == (lax.Precision.HIGHEST,) * 2
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR", 2])
+def test_flax_layers_take_it(padding):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 9, 3))
+    options = {"strides": 2, "padding": padding}
+    linen = [
+        nn.Conv(4, (3, 3), **options, **field).init_with_output(jax.random.key(1), x)[0]
+        for field in ({}, {"conv_general_dilated": conv_general_dilated})
+    ]
+    chex.assert_trees_all_close(*linen, rtol=1e-5, atol=1e-5)
+    nnx_layers = [
+        nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0), **options, **field)(x)
+        for field in ({}, {"conv_general_dilated": conv_general_dilated})
+    ]
+    chex.assert_trees_all_close(*nnx_layers, rtol=1e-5, atol=1e-5)
+
+
+def test_an_infinite_weight_touches_only_what_it_multiplies():
+    kernel = jnp.ones((1, 2, 1, 1)).at[0, 1].set(jnp.inf)
+    maps = convolve(jnp.ones((6, 1, 1, 1)), kernel)
+    chex.assert_trees_all_equal(maps, jnp.full((5, 1, 1, 1), jnp.inf))
+
+
+def test_maps_smaller_than_the_kernel_are_refused():
+    with pytest.raises(ValueError, match=r"^convolve: padded maps of 3 x 4 .* 5 x 5;"):
+        convolve(jnp.ones((4, 1, 3, 2)), jnp.ones((5, 5, 1, 6)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(4, 6), (5, 7), (2, 2)])
+def test_max_pool_is_that_of_flax(width, height):
+    maps = jax.random.normal(jax.random.key(0), (width, 3, height, 2))
+    expected = nn.max_pool(maps.transpose(3, 2, 0, 1), (2, 2), (2, 2))
+    chex.assert_trees_all_equal(max_pool(maps), expected.transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize("window", list(itertools.product((0.0, 1.0), repeat=4)))
+def test_a_tie_sends_the_gradient_to_the_first(window):
+    rows = np.array(window).reshape(2, 2)  # [h, w]
+    expected = np.zeros(4)
+    expected[np.argmax(rows)] = 1.0
+    maps = jnp.asarray(rows.T.reshape(2, 1, 2, 1))
+    gradient = jax.grad(lambda maps: max_pool(maps).sum())(maps)
+    np.testing.assert_array_equal(gradient[:, 0, :, 0].T, expected.reshape(2, 2))
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_max_pool_keeps_a_nan(place):
+    maps = jnp.arange(4.0).at[place].set(jnp.nan).reshape(2, 1, 2, 1)
+    assert jnp.isnan(max_pool(maps)).all()
