@@ -51,15 +51,17 @@ def drive(
             f"drive: rounds_per_chunk={rounds_per_chunk} must divide "
             f"num_rounds={num_rounds}."
         )
-    run = simulate_chunk(0, None)
+    chunks = [simulate_chunk(0, None)]
     with tqdm(total=num_rounds, desc=label, unit="round", dynamic_ncols=True) as bar:
         try:
-            while _num_done(run) < num_rounds:
-                run = concatenate(run, simulate_chunk(rounds_per_chunk, run))
-                bar.set_postfix(_summary(run), refresh=False)
-                bar.update(_num_done(run) - bar.n)
+            for _ in range(num_rounds // rounds_per_chunk):
+                chunks.append(simulate_chunk(rounds_per_chunk, chunks[-1]))
+                bar.set_postfix(_summary(chunks[-1]), refresh=False)
+                bar.update(rounds_per_chunk)
         except KeyboardInterrupt:
             pass  # what is done is kept, and said below
+    # Joined once: joining as they come would copy, and compile for, every length.
+    run = concatenate(*chunks)
     _tell(run, num_rounds, label)
     return run
 

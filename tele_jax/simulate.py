@@ -86,26 +86,21 @@ def simulate(
     """
     eval_every = _check_rounds(num_rounds, eval_every, resume is not None)
     _check_schedule(algorithm, resume, num_rounds)
-    algorithm, task, params = (_strong(part) for part in (algorithm, task, params))
-    observe = jax.tree_util.Partial(observe)
+    if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
+        observe = jax.tree_util.Partial(observe)
+    algorithm, task, params, observe = map(_strong, (algorithm, task, params, observe))
     run = _begin(algorithm, task, params, key, observe) if resume is None else resume
     if num_rounds == 0:
         return run
+    start, num_evals = _common(run.rounds[-1]), num_rounds // eval_every
     further = _advance(
-        algorithm,
-        task,
-        run.state,
-        key,
-        _common(run.rounds[-1]),
-        observe,
-        num_rounds // eval_every,
-        eval_every,
+        algorithm, task, run.state, key, start, observe, num_evals, eval_every
     )
     return concatenate(run, further) if resume is None else further
 
 
-def concatenate(run: Run, further: Run) -> Run:
-    """Two runs, the second resumed from the first, as one; batched runs as well.
+def concatenate(*runs: Run) -> Run:
+    """Runs of which each was resumed from the one before, as one; batched ones too.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=8)
@@ -115,17 +110,12 @@ def concatenate(run: Run, further: Run) -> Run:
     >>> concatenate(run, go(resume=run)).rounds.tolist()
     [0, 5, 10]
     """
-    axis = run.rounds.ndim - 1
-
-    def join(before: Array, after: Array) -> Array:
-        return jnp.concatenate([before, after], axis=axis)
-
+    axis = runs[0].rounds.ndim - 1
     rounds, measured, info = jax.tree.map(
-        join,
-        (run.rounds, run.metrics, run.info),
-        (further.rounds, further.metrics, further.info),
+        lambda *parts: jnp.concatenate(parts, axis=axis),
+        *((run.rounds, run.metrics, run.info) for run in runs),
     )
-    return Run(further.state, rounds, measured, info)
+    return Run(runs[-1].state, rounds, measured, info)
 
 
 @jax.jit

@@ -141,7 +141,7 @@ def test_law_6_relabelling_the_nodes_relabels_the_result(algorithm, graph, monke
     relabel = np.random.default_rng(0).permutation(task.num_nodes)
     back = np.argsort(relabel)
     # Node i of the task is node relabel[i] of the other.
-    other = task.replace(scale=task.scale[back], target=task.target[back])
+    other = task.replace(rows=task.rows[back])
     slots_too = not algorithm.startswith("teleportation")
     rounds = range(2 * topology.period)
 

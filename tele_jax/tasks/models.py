@@ -146,7 +146,8 @@ class Linen:
         Raises:
           ValueError: the module has variables that are not parameters.
         """
-        shape = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
+        # Images may be stored as integers; a batch reaches the model as float32.
+        shape = jax.ShapeDtypeStruct(inputs.shape, jnp.float32)
         variables = self.module.lazy_init(key, shape)
         _refuse_others("Linen", set(variables) - {"params"})
         return variables.get("params", {})

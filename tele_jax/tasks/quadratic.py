@@ -14,35 +14,45 @@ class Quadratic:
     """f_i(x) = ½ ‖a_i x − b_i‖², with Gaussian noise on the gradient.
 
     ∇F_i(x; ξ) = a_i (a_i x − b_i) + ξ with ξ ~ N(0, σ²/d I), realised as the loss
-    F_i(x; ξ) = f_i(x) + ⟨ξ, x⟩. Make one with ``least_squares`` or
-    ``equal_hessians``.
+    F_i(x; ξ) = f_i(x) + ⟨ξ, x⟩. Make one with ``least_squares``, ``equal_hessians`` or
+    ``quadratic``.
     """
 
-    scale: Array
-    """float32[n]: a_i."""
-    target: Array
-    """float32[n, d]: b_i."""
-    noise: Scalar
-    """σ, so that E‖∇F_i − ∇f_i‖² = σ²."""
+    rows: Array
+    """float32[n, 1 + d]: a_i, then b_i. Together, so that a node drawn from a million
+    costs one visit to memory far away."""
+    noise: Array
+    """σ, so that E‖∇F_i − ∇f_i‖² = σ²; float32[]."""
 
     @property
     def num_nodes(self) -> int:
         """The number n of nodes."""
-        return self.scale.shape[0]
+        return self.rows.shape[0]
 
     @property
     def dim(self) -> int:
         """The number d of parameters."""
-        return self.target.shape[1]
+        return self.rows.shape[1] - 1
+
+    @property
+    def scale(self) -> Array:
+        """a_i, float32[n]."""
+        return self.rows[:, 0]
+
+    @property
+    def target(self) -> Array:
+        """b_i, float32[n, d]."""
+        return self.rows[:, 1:]
 
     def sample(
         self, key: Key, node: Array, count: Array | None
     ) -> tuple[Array, Array, Array]:
         """The node's a_i and b_i, and this draw's ξ."""
         del count
-        deviation = jnp.asarray(self.noise) / math.sqrt(self.dim)
+        row = self.rows[node]
+        deviation = self.noise / math.sqrt(self.dim)
         noise = deviation * jax.random.normal(key, (self.dim,))
-        return self.scale[node], self.target[node], noise
+        return row[0], row[1:], noise
 
     def loss(self, params: Array, batch: tuple[Array, Array, Array]) -> Array:
         """F_i(x; ξ) = ½ ‖a_i x − b_i‖² + ⟨ξ, x⟩."""
@@ -68,6 +78,29 @@ class Quadratic:
         """x* = Σ_i a_i b_i / Σ_i a_i², float32[d]."""
         weighted = jnp.sum(self.scale[:, None] * self.target, axis=0)
         return weighted / jnp.sum(self.scale**2)
+
+
+def quadratic(scale: Array, target: Array, noise: Scalar = 0.0) -> Quadratic:
+    """The quadratic task of given a_i and b_i.
+
+    Args:
+      scale: a_i, [n].
+      target: b_i, [n, d].
+      noise: σ, with gradient noise N(0, σ²/d I).
+
+    Raises:
+      ValueError: the shapes do not fit.
+
+    >>> quadratic(jnp.ones(2), jnp.array([[0.0], [2.0]])).optimum().tolist()
+    [1.0]
+    """
+    if jnp.ndim(target) != 2 or jnp.shape(scale) != jnp.shape(target)[:1]:
+        raise ValueError(
+            f"quadratic: got scale of shape {jnp.shape(scale)} and target of shape "
+            f"{jnp.shape(target)}, expected [n] and [n, d]."
+        )
+    rows = jnp.concatenate([scale[:, None], target], axis=1)
+    return Quadratic(rows, jnp.asarray(noise, jnp.float32))
 
 
 def least_squares(
@@ -109,7 +142,7 @@ def least_squares(
     scale = number / (num_nodes if scaled else math.sqrt(num_nodes))
     spread = jnp.asarray(heterogeneity) / number
     target = spread[:, None] * _normals(key, num_nodes, dim)
-    return Quadratic(scale, target, jnp.asarray(noise, jnp.float32))
+    return quadratic(scale, target, noise)
 
 
 def equal_hessians(
@@ -144,7 +177,7 @@ def equal_hessians(
     target -= target.mean(axis=0, keepdims=True)
     spread = jnp.sqrt(jnp.sum(target**2) / num_nodes)
     target *= jnp.where(spread > 0, heterogeneity / spread, 0.0)
-    return Quadratic(jnp.ones(num_nodes), target, jnp.asarray(noise, jnp.float32))
+    return quadratic(jnp.ones(num_nodes), target, noise)
 
 
 def _normals(key: Key, num_nodes: int, dim: int) -> Array:

@@ -1,0 +1,140 @@
+"""The driver: chunks are the whole run, and what happened is said."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+import tele_jax as tele
+from tele_jax.driver import drive
+from tests import helpers
+
+
+def _chunk(num_rounds, resume, learning_rate=0.3, seed=0):
+    return tele.simulate(
+        tele.Teleportation(tele.graphs.ring(4), learning_rate),
+        helpers.quadratic(9, noise=0.5),
+        jnp.ones(3),
+        jax.random.key(seed),
+        num_rounds=num_rounds,
+        resume=resume,
+    )
+
+
+def _rates(num_rounds, resume, rates=(0.1, 0.3)):
+    def one(rate, resume):
+        return _chunk(num_rounds, resume, rate)
+
+    return jax.vmap(one, (0, None if resume is None else 0))(jnp.array(rates), resume)
+
+
+def _whole(num_rounds, eval_every):
+    return tele.simulate(
+        tele.Teleportation(tele.graphs.ring(4), 0.3),
+        helpers.quadratic(9, noise=0.5),
+        jnp.ones(3),
+        jax.random.key(0),
+        num_rounds=num_rounds,
+        eval_every=eval_every,
+    )
+
+
+def test_chunks_are_bitwise_the_whole(capsys):
+    run = drive(_chunk, num_rounds=12, rounds_per_chunk=3, label="study")
+    chex.assert_trees_all_equal(run, _whole(12, 3))
+    told = capsys.readouterr().err
+    assert "study" in told
+    assert "12/12" in told
+    assert f"loss={float(run.info.loss[-1]):.4g}" in told
+    assert "interrupted" not in told
+    assert "diverged" not in told
+
+
+def test_no_rounds_are_the_start():
+    run = drive(_chunk, num_rounds=0, rounds_per_chunk=3)
+    chex.assert_trees_all_equal(run, _whole(0, None))
+
+
+def test_an_interrupt_keeps_what_is_done(capsys):
+    calls = []
+
+    def interrupted(num_rounds, resume):
+        calls.append(num_rounds)
+        if len(calls) == 4:  # the start, two chunks, and then Ctrl-C
+            raise KeyboardInterrupt
+        return _chunk(num_rounds, resume)
+
+    run = drive(interrupted, num_rounds=12, rounds_per_chunk=3, label="study")
+    assert calls == [0, 3, 3, 3]
+    chex.assert_trees_all_equal(run, _whole(6, 3))
+    told = capsys.readouterr().err
+    assert "study: interrupted after 6 of 12 rounds; these are kept." in told
+
+
+def test_other_errors_are_not_swallowed():
+    def broken(num_rounds, resume):
+        if resume is not None:
+            raise RuntimeError("out of memory")
+        return _chunk(num_rounds, resume)
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        drive(broken, num_rounds=6, rounds_per_chunk=3)
+
+
+def test_divergence_is_said(capsys):
+    def chunk(num_rounds, resume):
+        return _rates(num_rounds, resume, (0.1, 1e12))
+
+    run = drive(chunk, num_rounds=12, rounds_per_chunk=3)
+    first = jnp.isfinite(run.info.loss[1]).tolist().index(False)
+    assert 0 < first < 12
+    told = capsys.readouterr().err
+    expected = f"1 of 2 runs diverged (the loss is not finite from round {first} on)"
+    assert expected in told
+    drive(_rates, num_rounds=3, rounds_per_chunk=3)
+    assert "diverged" not in capsys.readouterr().err
+
+
+def _programs(run, name):
+    """How often XLA compiles the program of this name while ``run`` runs."""
+    compiled = []
+
+    def listen(event, duration, **details):
+        del duration
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(details["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        run()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return sum(name in program for program in compiled)
+
+
+@pytest.mark.parametrize("chunk", [_chunk, _rates], ids=["one run", "vmap"])
+def test_all_chunks_share_one_program(chunk):
+    def run():
+        drive(chunk, num_rounds=20, rounds_per_chunk=4)
+
+    jax.clear_caches()
+    assert _programs(run, "_advance") == 1
+    with helpers.compilations() as compiled:
+        run()
+    assert compiled == []
+
+
+def test_a_batched_run_is_a_loop():
+    together = drive(_rates, num_rounds=6, rounds_per_chunk=3)
+    for i, rate in enumerate((0.1, 0.3)):
+        alone = _chunk(3, None, rate)
+        alone = tele.concatenate(alone, _chunk(3, alone, rate))
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
+        chex.assert_trees_all_close(one, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rounds_per_chunk", [0, -1, 5, 13])
+def test_chunks_must_divide_the_rounds(rounds_per_chunk):
+    message = f"rounds_per_chunk={rounds_per_chunk} must divide num_rounds=12"
+    with pytest.raises(ValueError, match=f"drive: {message}"):
+        drive(_chunk, num_rounds=12, rounds_per_chunk=rounds_per_chunk)

@@ -1,0 +1,94 @@
+"""Figures: labelled axes, and lines and bars at the right heights."""
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+
+from tele_jax import plot
+
+
+@pytest.fixture
+def axes():
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+X = np.array([0, 10, 20])
+Y = np.array([[4.0, 2.0, 1.0], [8.0, 2.0, 5.0]])
+
+
+def _band(axes, number=0):
+    """x -> (lowest, highest) of a band."""
+    (path,) = axes.collections[number].get_paths()
+    heights = {}
+    for x, y in path.vertices:
+        heights.setdefault(float(x), []).append(float(y))
+    return {x: (min(ys), max(ys)) for x, ys in heights.items()}
+
+
+def test_curves_draw_mean_and_deviation(axes):
+    methods = {"DSGD": (X, Y), "TELEPORTATION": (X, 10 * Y)}
+    plot.curves(axes, methods, xlabel="rounds", ylabel="loss")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("rounds", "loss")
+    assert axes.get_xscale() == "linear"
+    first, second = axes.lines
+    assert (first.get_label(), second.get_label()) == tuple(methods)
+    np.testing.assert_array_equal(first.get_xdata(), X)
+    np.testing.assert_allclose(first.get_ydata(), [6.0, 2.0, 3.0])
+    np.testing.assert_allclose(second.get_ydata(), [60.0, 20.0, 30.0])
+    assert _band(axes) == {0: (4.0, 8.0), 10: (2.0, 2.0), 20: (1.0, 5.0)}
+    assert _band(axes, 1)[0] == (40.0, 80.0)
+    colours = [line.get_color() for line in axes.lines]
+    assert colours == list(plot.COLOURS[:2])
+    for band, colour in zip(axes.collections, colours, strict=True):
+        np.testing.assert_allclose(band.get_facecolor()[0], to_rgba(colour, 0.18))
+
+
+def test_a_logarithmic_axis_leaves_out_zero(axes):
+    plot.curves(axes, {"a": (X, Y)}, xlabel="bytes", ylabel="loss", logarithmic=True)
+    assert axes.get_xscale() == "log"
+    (line,) = axes.lines
+    np.testing.assert_array_equal(line.get_xdata(), [10, 20])
+    np.testing.assert_allclose(line.get_ydata(), [2.0, 3.0])
+    assert _band(axes) == {10: (2.0, 2.0), 20: (1.0, 5.0)}
+
+
+def test_dashed_curves_have_no_band_and_no_legend_entry(axes):
+    plot.curves(axes, {"a": (X, Y)}, xlabel="x", ylabel="y", linestyle="--")
+    assert len(axes.lines) == 1
+    assert axes.lines[0].get_linestyle() == "--"
+    assert len(axes.collections) == 0
+    assert axes.get_legend_handles_labels() == ([], [])
+
+
+def test_more_methods_than_colours_start_over(axes):
+    methods = {str(i): (X, Y) for i in range(len(plot.COLOURS) + 1)}
+    plot.curves(axes, methods, xlabel="x", ylabel="y")
+    assert axes.lines[-1].get_color() == axes.lines[0].get_color() == plot.COLOURS[0]
+
+
+@pytest.mark.parametrize("num_classes", [3, 12])
+def test_label_histogram_stacks_the_counts(num_classes):
+    counts = np.random.default_rng(0).integers(0, 9, (4, num_classes))
+    figure = plot.label_histogram(counts, title="who owns what")
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("node", "examples owned")
+    assert axes.get_title() == "who owns what"
+    bars = axes.containers
+    assert [bar.get_label() for bar in bars] == [str(i) for i in range(num_classes)]
+    heights = np.array([[patch.get_height() for patch in bar] for bar in bars])
+    np.testing.assert_array_equal(heights, counts.T)
+    bottoms = np.array([[patch.get_y() for patch in bar] for bar in bars])
+    np.testing.assert_array_equal(bottoms, np.cumsum(counts.T, axis=0) - counts.T)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == [
+        str(i) for i in range(num_classes)
+    ]
+    assert len({bar[0].get_facecolor() for bar in bars}) == num_classes
+    plt.close(figure)

@@ -1,0 +1,216 @@
+"""simulate: what it refuses, what it returns, and that data stay arguments."""
+
+import functools
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+import tele_jax as tele
+from tests import helpers
+from tests.test_metrics import Bare
+
+
+def _simulate(learning_rate=0.1, task=None, params=None, **settings):
+    task = helpers.quadratic(4, noise=0.5) if task is None else task
+    algorithm = tele.DSGD(tele.graphs.ring(4), learning_rate)
+    params = jnp.ones(3) if params is None else params
+    key = settings.pop("key", jax.random.key(0))
+    return tele.simulate(algorithm, task, params, key, **settings)
+
+
+@functools.cache
+def _five_rounds():
+    return _simulate(num_rounds=5)
+
+
+@pytest.mark.parametrize(
+    ("num_rounds", "eval_every", "nearest"),
+    [(100, 30, 25), (100, 0, 1), (7, 3, 1), (10, 11, 10), (6, -1, 1), (1, 2, 1)],
+)
+def test_eval_every_must_divide(num_rounds, eval_every, nearest):
+    message = f"eval_every={eval_every} must divide num_rounds={num_rounds}; try"
+    with pytest.raises(ValueError, match=f"simulate: {message}") as raised:
+        _simulate(num_rounds=num_rounds, eval_every=eval_every)
+    proposed = re.findall(r"\d+", str(raised.value).split("try")[1])
+    assert str(nearest) in proposed
+    assert len(proposed) == min(2, num_rounds)  # every number > 1 has two divisors
+    assert all(num_rounds % int(divisor) == 0 for divisor in proposed)
+
+
+def test_too_few_rounds_are_refused():
+    with pytest.raises(ValueError, match="num_rounds=-1, expected at least 0"):
+        _simulate(num_rounds=-1)
+    for num_rounds in (0, -1):
+        message = f"num_rounds={num_rounds}, expected at least 1"
+        with pytest.raises(ValueError, match=message):
+            _simulate(num_rounds=num_rounds, resume=_five_rounds())
+
+
+def test_no_rounds_are_the_start_evaluated():
+    run = _simulate(num_rounds=0)
+    assert run.rounds.tolist() == [0]
+    chex.assert_shape([run.info.loss, run.info.messages], (0,))
+    chex.assert_trees_all_equal(run.state.params, jnp.ones((4, 3)))
+    task = helpers.quadratic(4)
+    np.testing.assert_allclose(run.metrics["loss"], [task.objective(jnp.ones(3))])
+
+
+def test_the_default_evaluates_at_the_start_and_at_the_end():
+    run = _five_rounds()
+    assert run.rounds.tolist() == [0, 5]
+    chex.assert_shape(list(run.metrics.values()), (2,))
+    chex.assert_shape([run.info.loss, run.info.messages], (5,))
+    further = _simulate(num_rounds=4, eval_every=2, resume=run)
+    assert further.rounds.tolist() == [7, 9]
+    both = tele.concatenate(run, further)
+    assert both.rounds.tolist() == [0, 5, 7, 9]
+    chex.assert_shape([both.info.loss, both.info.messages], (9,))
+    chex.assert_trees_all_equal(both.state, further.state)
+
+
+def test_metrics_are_of_the_state_after_their_round():
+    run = _simulate(num_rounds=4, eval_every=2, observe=helpers.whole_state)
+    again = _simulate(num_rounds=2)
+    chex.assert_trees_all_equal(run.metrics["slots"][1], again.state.params)
+    chex.assert_trees_all_equal(run.metrics["slots"][2], run.state.params)
+
+
+def test_a_schedule_that_is_too_short_is_refused():
+    message = "step sizes for 4 rounds, expected at least 5; make the schedule longer"
+    with pytest.raises(ValueError, match=message):
+        _simulate(jnp.full(4, 0.1), num_rounds=5)
+    message = "step sizes for 7 rounds, expected at least 8"
+    with pytest.raises(ValueError, match=message):
+        _simulate(jnp.full(7, 0.1), num_rounds=3, resume=_five_rounds())
+    further = _simulate(jnp.full(8, 0.1), num_rounds=3, resume=_five_rounds())
+    constant = _simulate(0.1, num_rounds=3, resume=_five_rounds())
+    chex.assert_trees_all_close(further, constant, rtol=1e-6)
+
+
+class LossPerCoordinate(Bare):
+    def loss(self, params, batch):
+        return (params - batch) ** 2
+
+
+class LossOfTwoParts(Bare):
+    def loss(self, params, batch):
+        return jnp.sum(params - batch), jnp.zeros(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [(LossPerCoordinate, r"\(3,\)"), (LossOfTwoParts, r"\(\), \(2,\)")],
+)
+def test_a_loss_that_is_not_a_scalar_is_refused(kind, shape):
+    jax.tree_util.register_dataclass(kind, ["target"], [])
+    with pytest.raises(
+        ValueError, match=f"loss has shape {shape}, expected one scalar"
+    ):
+        _simulate(task=kind(jnp.ones((4, 3))), num_rounds=1)
+
+
+def test_params_that_do_not_fit_the_task_are_refused():
+    with pytest.raises(ValueError, match=r"Quadratic: got params of shape \(5,\)"):
+        _simulate(params=jnp.ones(5), num_rounds=1)
+
+
+def test_divergence_is_data():
+    run = _simulate(1e12, num_rounds=12)
+    assert jnp.isfinite(run.info.loss[0])
+    assert not jnp.isfinite(run.info.loss[-1])
+    assert not jnp.isfinite(run.metrics["loss"][-1])
+    chex.assert_shape(run.info.loss, (12,))
+
+
+def test_resumed_runs_under_vmap_are_a_loop():
+    algorithm = tele.Teleportation(tele.graphs.one_peer_exponential(4), 0.3)
+    task = helpers.quadratic(9, noise=0.5)
+
+    def run(key, resume=None):
+        return tele.simulate(
+            algorithm, task, jnp.ones(3), key, num_rounds=3, resume=resume
+        )
+
+    keys = jax.random.split(jax.random.key(1), 3)
+    first = jax.vmap(run)(keys)
+    together = tele.concatenate(first, jax.vmap(run)(keys, first))
+    assert together.rounds.tolist() == [[0, 3, 6]] * 3
+    for i, key in enumerate(keys):
+        alone = run(key)
+        alone = tele.concatenate(alone, run(key, alone))
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
+        chex.assert_trees_all_close(one, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_under_vmap_the_mixing_of_a_round_is_not_batched():
+    # Otherwise every run of a sweep would gather with indices of its own.
+    topology = tele.graphs.one_peer_exponential(4)
+    task = helpers.quadratic(4)
+
+    def run(key, resume):
+        algorithm = tele.DSGD(topology, 0.3)
+        return tele.simulate(
+            algorithm, task, jnp.ones(3), key, num_rounds=2, resume=resume
+        )
+
+    keys = jax.random.split(jax.random.key(1), 7)
+    first = jax.vmap(lambda key: run(key, None))(keys)
+    program = jax.make_jaxpr(jax.vmap(run))(keys, first).jaxpr
+    integers = {
+        variable.aval.shape
+        for equation in _equations(program)
+        for variable in equation.outvars
+        if getattr(variable.aval, "dtype", None) == jnp.int32
+    }
+    assert (2, 4) in integers  # the senders of a round
+    assert (7, 2, 4) not in integers
+
+
+def _equations(jaxpr):
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from _equations(inner)
+
+
+def test_data_are_arguments_and_never_constants():
+    task = Bare(jax.random.normal(jax.random.key(0), (4, 250_000)))  # 10⁶ numbers
+    algorithm = tele.DSGD(tele.graphs.ring(4), 0.1)
+    params = jnp.ones(250_000)
+
+    def run(task):
+        return tele.simulate(algorithm, task, params, jax.random.key(0), num_rounds=2)
+
+    # The programs that simulate makes itself get the data, and close over nothing.
+    program = jax.make_jaxpr(lambda: run(task))().jaxpr
+    calls = {eqn.params["name"]: eqn for eqn in program.eqns if "name" in eqn.params}
+    for name in ("_begin", "_advance"):
+        call = calls[name]
+        assert any(variable.aval.size == 10**6 for variable in call.invars)
+        assert call.params["jaxpr"].consts == []
+    # As text, a number takes two characters or more.
+    assert len(jax.jit(run).lower(task).as_text()) < 10**6
+
+
+def _scaled(factor, slots, task):
+    del task
+    return {"scaled": factor * slots.sum()}
+
+
+def test_observe_as_a_partial_does_not_compile_again():
+    def run(factor):
+        observe = helpers.Partial(_scaled, factor)
+        run = _simulate(num_rounds=3, observe=observe)
+        return jax.block_until_ready(run)
+
+    once = run(2.0)
+    with helpers.compilations() as compiled:
+        twice = run(4.0)
+    assert compiled == []
+    np.testing.assert_allclose(twice.metrics["scaled"], 2 * once.metrics["scaled"])
+    np.testing.assert_allclose(once.metrics["scaled"][0], 2.0 * 12)
