@@ -116,7 +116,26 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
 }
 
 
-def main(config: Config) -> dict[str, list[Record]]:
+def check(config: Config) -> None:
+    """Refuse what cannot run, and make the folder, before any work."""
+    for name in ("rounds", "repeats", "passes", "pairs", "few_nodes", "many_nodes"):
+        if (value := getattr(config, name)) < 1:
+            raise ValueError(f"got {name}={value}, expected at least 1.")
+    if not config.nodes or min(config.nodes) < 1:
+        raise ValueError(f"got nodes={config.nodes}, expected numbers of at least 1.")
+    for name in ("peers", "torch_python"):
+        path = getattr(config, name)
+        if path is not None and not path.exists():
+            raise ValueError(f"got {name}={path}, which does not exist.")
+    try:
+        config.results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {config.results} ({error.strerror})."
+        ) from error
+
+
+def measure_all(config: Config) -> None:
     """Measure, print, write."""
     environment = measure.environment()
     print(measure.markdown([environment]))
@@ -127,14 +146,22 @@ def main(config: Config) -> dict[str, list[Record]]:
         print(f"measuring {section} ...", file=sys.stderr)
         tables[title] = run(config)
         print(f"\n{title}\n\n{measure.markdown(tables[title])}", flush=True)
-    config.results.mkdir(parents=True, exist_ok=True)
     path = config.results / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
     settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     written = {"environment": environment, "config": settings, "tables": tables}
     path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     print(f"\nWritten to {path}.", file=sys.stderr)
-    return tables
+
+
+def main() -> None:
+    """Entry point: flags are the fields of ``Config``."""
+    config = tyro.cli(Config, description=__doc__)
+    try:
+        check(config)
+    except ValueError as error:
+        sys.exit(f"benchmark: {error}")
+    measure_all(config)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    main()

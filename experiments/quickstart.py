@@ -13,19 +13,16 @@ reported is measured on test images that were used for nothing before.
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from rich.console import Console
 
 import tele_jax as tele
-from experiments import quickstart_report, results
-from tele_jax import driver
+from experiments import quickstart_report, results, tuning
 from tele_jax.tasks import datasets, models, partition
 
 
@@ -80,10 +77,7 @@ class Outcome:
     bytes_per_model: int
 
 
-Build = Callable[[jax.Array], Any]
-
-
-def methods(config: Config) -> dict[str, Build]:
+def methods(config: Config) -> dict[str, tuning.Build]:
     """Name to step size to algorithm."""
     n, k = config.num_nodes, config.num_active
     return {
@@ -95,19 +89,13 @@ def methods(config: Config) -> dict[str, Build]:
     }
 
 
-def observe(slots: Any, task: tele.tasks.Task) -> tele.Metrics:
+def observe(slots: Any, task: Any) -> tele.Metrics:
     """The standard metrics but the training objective, a pass over all images."""
-    mean = task.evaluate(tele.tree.average(slots))  # type: ignore[attr-defined]
     return {
-        **mean,
+        **tuning.mean_model(slots, task),
         **tele.metrics.each_slot(slots, task),
         **tele.metrics.consensus(slots, task),
     }
-
-
-def observe_mean(slots: Any, task: tele.tasks.Task) -> tele.Metrics:
-    """What the sweep looks at: the mean model on validation data."""
-    return task.evaluate(tele.tree.average(slots))  # type: ignore[attr-defined]
 
 
 def make_tasks(config: Config) -> tuple[Any, Any]:
@@ -121,110 +109,43 @@ def make_tasks(config: Config) -> tuple[Any, Any]:
     tested = split._replace(
         test_inputs=dataset.test_inputs, test_labels=dataset.test_labels
     )
-    tuning, final = (
+    validation_task, final_task = (
         tele.tasks.classification(part, owners, model, batch_size=config.batch_size)
         for part in (split, tested)
     )
-    return tuning, final
+    return validation_task, final_task
 
 
-def train(
-    config: Config,
-    build: Build,
-    task: Any,
-    rates: np.ndarray,
-    seeds: np.ndarray,
-    observe: Callable[..., tele.Metrics],
-    label: str,
-) -> tele.Run:
-    """One run per (step size, seed) pair, all in one program."""
-    start_keys, run_keys = jax.vmap(
-        lambda seed: jax.random.split(jax.random.key(seed)), out_axes=1
-    )(jnp.asarray(seeds))
-    example = jnp.zeros((1, *task.inputs.shape[1:]))
-    params = jax.vmap(lambda key: task.model.init(key, example))(start_keys)
-
-    def chunk(num_rounds: int, resume: tele.Run | None) -> tele.Run:
-        def one(rate: Any, params: Any, key: Any, resume: Any) -> tele.Run:
-            return tele.simulate(
-                build(rate),
-                task,
-                params,
-                key,
-                num_rounds=num_rounds,
-                observe=observe,
-                resume=resume,
-            )
-
-        return jax.vmap(one)(jnp.asarray(rates), params, run_keys, resume)
-
-    run = driver.drive(
-        chunk,
-        num_rounds=config.num_rounds,
-        rounds_per_chunk=config.num_rounds // config.num_evals,
-        label=label,
-    )
-    if int(run.rounds[0, -1]) < config.num_rounds:
-        raise KeyboardInterrupt
-    return run
-
-
-def sweep(config: Config, build: Build, task: Any, name: str) -> dict[float, float]:
-    """Validation accuracy of every step size; the best is inside the grid.
-
-    The score is the accuracy of the mean model, averaged over the seeds and the last
-    quarter of the evaluations.
-    """
-    factor = config.rates[1] / config.rates[0]
-    seeds = np.arange(config.num_sweep_seeds) + 1000 * (config.seed + 1)
-    tried: dict[float, float] = {}
-    new = list(config.rates)
-    while new:
-        run = train(
-            config,
-            build,
-            task,
-            np.repeat(np.array(new, np.float32), len(seeds)),
-            np.tile(seeds, len(new)),
-            observe_mean,
-            f"{name}, {len(new)} step sizes",
-        )
-        accuracy = np.asarray(run.metrics["accuracy"]).reshape(len(new), len(seeds), -1)
-        last = max(1, config.num_evals // 4)
-        tried |= dict(zip(new, accuracy[:, :, -last:].mean(axis=(1, 2)), strict=True))
-        best = max(tried, key=lambda rate: tried[rate])
-        above = [best * factor, best * factor**2] if best == max(tried) else []
-        below = [best / factor, best / factor**2] if best == min(tried) else []
-        new = above + below
-    return {rate: float(tried[rate]) for rate in sorted(tried)}
-
-
-def run_method(config: Config, name: str, build: Build, tasks: Any) -> Outcome:
+def run_method(config: Config, name: str, build: tuning.Build, tasks: Any) -> Outcome:
     """Choose the step size, then train with it from other seeds."""
-    tuning, final = tasks
-    tried = sweep(config, build, tuning, name)
+    validation_task, final_task = tasks
+    length = {"num_rounds": config.num_rounds, "num_evals": config.num_evals}
+    seeds = np.arange(config.num_sweep_seeds) + 1000 * (config.seed + 1)
+    tried = tuning.sweep(
+        build, validation_task, config.rates, seeds, **length, label=name
+    )
     rate = max(tried, key=lambda rate: tried[rate])
     seeds = np.arange(config.num_seeds) + 1_000_000 * (config.seed + 1)
     began = time.perf_counter()
-    run = train(
-        config,
+    run = tuning.train(
         build,
-        final,
+        final_task,
         np.full(len(seeds), rate, np.float32),
         seeds,
-        observe,
-        f"{name}, {len(seeds)} seeds",
+        **length,
+        observe=observe,
+        label=f"{name}, {len(seeds)} seeds",
     )
     seconds = time.perf_counter() - began
-    one_model = jax.tree.map(lambda leaf: leaf[0, 0], run.state.params)
+    slots = jax.tree.map(lambda leaf: leaf[0], run.state.params)
     return Outcome(
         name=name,
-        num_slots=tele.tree.num_slots(jax.tree.map(lambda x: x[0], run.state.params)),
+        num_slots=tele.tree.num_slots(slots),
         learning_rate=rate,
         tried=tried,
         run=run,
         seconds=seconds,
-        bytes_per_model=tele.tree.num_bytes(one_model),
+        bytes_per_model=tele.tree.num_bytes(tele.tree.average(slots)),
     )
 
 
@@ -242,11 +163,15 @@ def check(config: Config) -> None:
             f"got num_active={config.num_active}, expected 1 <= num_active <= "
             f"num_nodes = {config.num_nodes}."
         )
+    if config.seed < 0:
+        raise ValueError(f"got seed={config.seed}, expected at least 0.")
     rates = np.asarray(config.rates)
-    if len(rates) < 2 or (rates <= 0).any() or (np.diff(rates) <= 0).any():
+    factors = rates[1:] / rates[:-1]
+    grows = np.isfinite(factors).all() and (rates > 0).all() and (factors > 1).all()
+    if len(rates) < 2 or not grows or not np.allclose(factors, factors[0]):
         raise ValueError(
-            f"got rates={config.rates}, expected at least 2 positive step sizes in "
-            "increasing order."
+            f"got rates={config.rates}, expected at least 2 positive step sizes that "
+            "grow by equal factors, such as 0.1 0.2 0.4."
         )
 
 

@@ -23,7 +23,8 @@ def table(outcomes: "list[Outcome]") -> Table:
     shown = Table(
         title="Test accuracy in %, mean ± s.d. over seeds",
         caption="mean model: all models averaged. each: mean over the live models.\n"
-        "messages, gradients: of one run. time: all seeds, with compilation.",
+        "messages, gradients: of one run. time: all seeds, with compilation.\n"
+        "All-reduce is counted as every node sending its model to every other.",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -154,4 +155,5 @@ def _rows(outcome: "Outcome") -> list[dict[str, Any]]:
 
 def _spread(values: Any) -> str:
     last = 100 * np.asarray(values)[:, -1]
-    return f"{last.mean():.1f} ± {last.std():.1f}"
+    deviation = last.std(ddof=min(1, len(last) - 1))
+    return f"{last.mean():.1f} ± {deviation:.1f}"

@@ -81,7 +81,7 @@ def environment() -> dict[str, Any]:
         "cpu_cores": os.cpu_count(),
         "platform": platform.platform(),
         "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain")),
+        "git_changes": _git("status", "--porcelain"),
     }
 
 

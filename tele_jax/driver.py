@@ -74,7 +74,12 @@ def _summary(run: Run) -> dict[str, str]:
     shown = {"loss": np.asarray(run.info.loss)[..., -1]}
     if "accuracy" in run.metrics:
         shown["accuracy"] = np.asarray(run.metrics["accuracy"])[..., -1]
-    return {name: f"{values.mean():.4g}" for name, values in shown.items()}
+    # Runs that diverged are told of at the end; here they would hide the others.
+    finite = {name: values[np.isfinite(values)] for name, values in shown.items()}
+    return {
+        name: f"{values.mean():.4g}" if values.size else "nan"
+        for name, values in finite.items()
+    }
 
 
 def _tell(run: Run, num_rounds: int, label: str) -> None:

@@ -18,8 +18,8 @@ def mix(mixing: Mixing, slots: Slots) -> Slots:
     This is the sparse mixing-matrix einsum
     ``jnp.einsum("mk,mk...->k...", weights, x[senders])``, evaluated as a sum of m
     weighted row-gathers (the einsum would first copy every model m times), or as a
-    dense product when the matrix is nearly full. Always in float32 at the highest
-    precision: weights rounded to fewer bits would bias an average of many rounds.
+    dense product when the matrix is nearly full. Summed in float32 or wider, at the
+    highest precision: rounding to fewer bits would bias an average of many rounds.
 
     Args:
       mixing: the senders and weights of this round, [m, k].
@@ -41,12 +41,16 @@ def mix(mixing: Mixing, slots: Slots) -> Slots:
     return jax.tree.map(lambda leaf: _mix_by_loop(mixing, leaf), slots)
 
 
+def _accumulator(leaf: Array) -> jnp.dtype:
+    return jnp.promote_types(leaf.dtype, jnp.float32)
+
+
 def _weighted(weights: Array, leaf: Array) -> Array:
     return weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
 
 
 def _mix_by_gathers(mixing: Mixing, leaf: Array) -> Array:
-    total = jnp.zeros_like(leaf, jnp.float32)
+    total = jnp.zeros_like(leaf, _accumulator(leaf))
     for senders, weights in zip(*mixing, strict=True):
         total += _weighted(weights, leaf[senders])
     return total.astype(leaf.dtype)
@@ -56,7 +60,7 @@ def _mix_by_loop(mixing: Mixing, leaf: Array) -> Array:
     def add(total: Array, column: Mixing) -> tuple[Array, None]:
         return total + _weighted(column.weights, leaf[column.senders]), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros_like(leaf, jnp.float32), mixing)
+    total, _ = jax.lax.scan(add, jnp.zeros_like(leaf, _accumulator(leaf)), mixing)
     return total.astype(leaf.dtype)
 
 
@@ -74,6 +78,6 @@ def _mix_dense(matrix: Array, leaf: Array) -> Array:
         leaf,
         axes=1,
         precision=jax.lax.Precision.HIGHEST,
-        preferred_element_type=jnp.float32,
+        preferred_element_type=_accumulator(leaf),
     )
     return mixed.astype(leaf.dtype)

@@ -1,6 +1,8 @@
 """The topologies of the field, each a function from a size to a ``Topology``."""
 
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import networkx as nx
 import numpy as np
@@ -17,7 +19,7 @@ def ring(num_slots: int) -> Topology:
     >>> ring(5).at(0).senders[:, 0].tolist()
     [0, 1, 4]
     """
-    _check_size("ring", num_slots)
+    num_slots = _check_size("ring", num_slots)
     return _circulant(num_slots, [{0, 1, -1}])
 
 
@@ -29,7 +31,7 @@ def complete(num_slots: int) -> Topology:
     >>> complete(3).at(0).weights.shape
     (3, 3)
     """
-    _check_size("complete", num_slots)
+    num_slots = _check_size("complete", num_slots)
     return _circulant(num_slots, [set(range(num_slots))])
 
 
@@ -45,7 +47,7 @@ def exponential(num_slots: int) -> Topology:
     >>> exponential(16).at(0).senders[:, 8].tolist()
     [8, 0, 4, 6, 7]
     """
-    _check_size("exponential", num_slots)
+    num_slots = _check_size("exponential", num_slots)
     hops = {2**j for j in range(_ceil_log2(num_slots))}
     return _circulant(num_slots, [{0} | {-hop for hop in hops}])
 
@@ -63,7 +65,7 @@ def one_peer_exponential(num_slots: int) -> Topology:
     >>> one_peer_exponential(8).period
     3
     """
-    _check_size("one_peer_exponential", num_slots)
+    num_slots = _check_size("one_peer_exponential", num_slots)
     rounds = max(1, _ceil_log2(num_slots))
     return _circulant(num_slots, [{0, -(2**j)} for j in range(rounds)])
 
@@ -77,7 +79,8 @@ def torus(num_rows: int, num_columns: int) -> Topology:
     >>> torus(4, 4).at(0).senders.shape
     (5, 16)
     """
-    _check_size("torus", min(num_rows, num_columns), "row and 1 column")
+    num_rows = _check_size("torus", num_rows, "row")
+    num_columns = _check_size("torus", num_columns, "column")
     row, column = np.divmod(np.arange(num_rows * num_columns), num_columns)
     steps = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
     senders = np.array(
@@ -103,7 +106,7 @@ def hypercube(num_slots: int) -> Topology:
     >>> hypercube(8).at(0).senders[:, 5].tolist()
     [5, 4, 7, 1]
     """
-    _check_size("hypercube", num_slots)
+    num_slots = _check_size("hypercube", num_slots)
     if num_slots & (num_slots - 1):
         below = 1 << (num_slots.bit_length() - 1)
         raise ValueError(
@@ -120,7 +123,7 @@ def chain(num_slots: int) -> Topology:
     >>> chain(3).at(0).weights.shape
     (3, 3)
     """
-    _check_size("chain", num_slots)
+    num_slots = _check_size("chain", num_slots)
     return from_networkx(nx.path_graph(num_slots))
 
 
@@ -130,7 +133,7 @@ def star(num_slots: int) -> Topology:
     >>> star(4).at(0).senders.shape
     (4, 4)
     """
-    _check_size("star", num_slots)
+    num_slots = _check_size("star", num_slots)
     return from_networkx(nx.star_graph(num_slots - 1))
 
 
@@ -173,9 +176,17 @@ def from_networkx(graph: nx.Graph) -> Topology:
     return from_senders(senders[None], weights[None])
 
 
-def _check_size(name: str, size: int, what: str = "slot") -> None:
-    if size < 1:
-        raise ValueError(f"{name}: needs at least 1 {what}, got {size}.")
+def _check_size(name: str, size: SupportsIndex, what: str = "slot") -> int:
+    """The size as a Python integer: NumPy's overflow, and lack its methods."""
+    try:
+        number = operator.index(size)
+    except TypeError:
+        raise ValueError(
+            f"{name}: got {size!r}, expected a whole number >= 1 of {what}s."
+        ) from None
+    if number < 1:
+        raise ValueError(f"{name}: needs at least 1 {what}, got {number}.")
+    return number
 
 
 def _ceil_log2(number: int) -> int:

@@ -39,6 +39,11 @@ def mean_model(slots: Slots, task: Task) -> Metrics:
     ``loss``: f(x̄), if the task has an ``objective``; ``grad_norm_sq``: ‖∇f(x̄)‖², if
     it has an exact ``gradient``; and what the task's ``evaluate`` gives, such as
     ``accuracy``.
+
+    >>> from tele_jax.tasks.quadratic import quadratic
+    >>> task = quadratic(np.ones(2), np.array([[1.0], [3.0]]))
+    >>> {k: float(v) for k, v in mean_model(np.array([[1.0], [5.0]]), task).items()}
+    {'loss': 1.0, 'grad_norm_sq': 1.0}
     """
     mean = tree.average(slots)
     measured = dict(evaluate(task, mean))
@@ -52,7 +57,8 @@ def mean_model(slots: Slots, task: Task) -> Metrics:
 def each_slot(slots: Slots, task: Task) -> Metrics:
     """Mean, minimum and maximum over the slots of what the task's ``evaluate`` gives.
 
-    Keys are ``slot_accuracy_mean``, ``slot_accuracy_min``, ``slot_accuracy_max``.
+    Keys are ``slot_accuracy_mean``, ``slot_accuracy_min``, ``slot_accuracy_max``; no
+    keys for a task without ``evaluate``.
     """
     # One slot after the other: an evaluation is a batch of many examples already.
     of_slots = jax.lax.map(lambda params: evaluate(task, params), slots)
@@ -71,7 +77,12 @@ def consensus(slots: Slots, task: Task) -> Metrics:
 
 
 def messages_sent(info: "Info") -> np.ndarray:
-    """Models sent up to and including every round, int64[..., num_rounds]."""
+    """Models sent up to and including every round, int64[..., num_rounds].
+
+    >>> from tele_jax.algorithms.base import Info
+    >>> messages_sent(Info(loss=np.zeros(3), messages=np.array([0, 4, 4]))).tolist()
+    [0, 4, 8]
+    """
     return np.cumsum(np.asarray(info.messages, np.int64), axis=-1)
 
 
@@ -81,7 +92,12 @@ def bytes_sent(info: "Info", params: object) -> int:
     Counted in Python integers on the host: 32 bits overflow after 2 GiB.
 
     Args:
-      info: the run's ``info``.
-      params: one model.
+      info: the run's ``info``; of a batched run, the sum over its runs.
+      params: **one** model, such as the one the run began with.
+
+    >>> from tele_jax.algorithms.base import Info
+    >>> info = Info(loss=np.zeros(2), messages=np.array([2**30, 2**30]))
+    >>> bytes_sent(info, np.zeros(250, np.float32))  # 2³¹ models of 1000 bytes
+    2147483648000
     """
     return int(np.asarray(info.messages, np.int64).sum()) * tree.num_bytes(params)

@@ -1,6 +1,7 @@
 """Figures: methods against each other, and who owns which labels."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +24,8 @@ def curves(
 ) -> None:
     """Draw one line per method: the mean over seeds, with a band of ± one s.d.
 
+    The s.d. is that of the sample, and 0 for a single seed.
+
     Args:
       axes: where to draw.
       by_method: name to (x [e], y [seeds, e]).
@@ -31,11 +34,12 @@ def curves(
       linestyle: as in Matplotlib; lines that are not solid get no legend entry.
       logarithmic: draw x on a logarithmic axis, and leave out what stands at x = 0.
     """
-    for (name, (x, y)), colour in zip(
-        by_method.items(), _cycle(by_method), strict=True
-    ):
+    # strict=False: the colours go round, the methods end.
+    for (name, (x, y)), colour in zip(by_method.items(), cycle(COLOURS), strict=False):
         shown = x > 0 if logarithmic else np.ones(len(x), bool)
-        x, mean, deviation = x[shown], y.mean(axis=0)[shown], y.std(axis=0)[shown]
+        x, y = x[shown], y[:, shown]
+        mean = y.mean(axis=0)
+        deviation = y.std(axis=0, ddof=min(1, len(y) - 1))
         label = name if linestyle == "-" else None
         axes.plot(
             x, mean, color=colour, linestyle=linestyle, label=label, linewidth=1.8
@@ -58,6 +62,9 @@ def label_histogram(counts: np.ndarray, *, title: str = "") -> Figure:
     Args:
       counts: int[n, classes], as ``tasks.partition.label_counts`` gives it.
       title: above the figure.
+
+    Returns:
+      The figure, to show or to save.
     """
     num_nodes, num_classes = counts.shape
     figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
@@ -79,7 +86,3 @@ def label_histogram(counts: np.ndarray, *, title: str = "") -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(title="label", loc="outside right center", frameon=False)
     return figure
-
-
-def _cycle(names: Mapping[str, object]) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(len(names))]

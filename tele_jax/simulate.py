@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
+from tele_jax import _checks as checks
 from tele_jax import metrics
 from tele_jax._types import Array, Key, Metrics, Params, Slots
 from tele_jax.algorithms.base import Algorithm, Info
@@ -84,8 +84,9 @@ def simulate(
     >>> bool(run.metrics["loss"][-1] < run.metrics["loss"][0])
     True
     """
-    eval_every = _check_rounds(num_rounds, eval_every, resume is not None)
-    _check_schedule(algorithm, resume, num_rounds)
+    eval_every = checks.check_rounds(num_rounds, eval_every, resume is not None)
+    done = 0 if resume is None else resume.rounds[-1]
+    checks.check_schedule(algorithm, done, num_rounds)
     if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
         observe = jax.tree_util.Partial(observe)
     algorithm, task, params, observe = map(_strong, (algorithm, task, params, observe))
@@ -94,7 +95,7 @@ def simulate(
         return run
     start, num_evals = _common(run.rounds[-1]), num_rounds // eval_every
     further = _advance(
-        algorithm, task, run.state, key, start, observe, num_evals, eval_every
+        algorithm, task, params, run.state, key, start, observe, num_evals, eval_every
     )
     return concatenate(run, further) if resume is None else further
 
@@ -123,7 +124,7 @@ def _begin(
     algorithm: Algorithm, task: Task, params: Params, key: Key, observe: Observe
 ) -> Run:
     """Zero rounds: the initial state, evaluated."""
-    _check_loss(task, params, key)
+    checks.check_loss(task, params)
     state = algorithm.init(params, task)
     measured = jax.tree.map(
         lambda value: jnp.asarray(value)[None], observe(state.params, task)
@@ -136,6 +137,7 @@ def _begin(
 def _advance(
     algorithm: Algorithm,
     task: Task,
+    params: Params,
     state: Any,
     key: Key,
     start: Array,
@@ -148,6 +150,7 @@ def _advance(
     The scans are nested, not one scan with a ``cond``: under ``vmap`` a ``cond`` on
     the round number would evaluate in every round.
     """
+    checks.check_state(algorithm, task, params, state)
 
     def one_round(state: Any, t: Array) -> tuple[Any, Info]:
         return algorithm.step(jax.random.fold_in(key, t), state, task, t)
@@ -181,52 +184,6 @@ def _take_first(
     return start[0] if in_batched[0] else start, False
 
 
-def _check_rounds(num_rounds: int, eval_every: int | None, resumes: bool) -> int:
-    least = 1 if resumes else 0
-    if num_rounds < least:
-        raise ValueError(
-            f"simulate: got num_rounds={num_rounds}, expected at least {least}."
-        )
-    if eval_every is None:
-        return max(num_rounds, 1)
-    if eval_every < 1 or num_rounds % eval_every:
-        divisors = [d for d in range(1, num_rounds + 1) if num_rounds % d == 0]
-        nearest = sorted(divisors, key=lambda d: abs(d - eval_every))[:2]
-        raise ValueError(
-            f"simulate: eval_every={eval_every} must divide num_rounds={num_rounds}; "
-            f"try {' or '.join(map(str, sorted(nearest)))}."
-        )
-    return eval_every
-
-
-def _check_schedule(algorithm: Algorithm, resume: Run | None, num_rounds: int) -> None:
-    shape = np.shape(getattr(algorithm, "learning_rate", 0.0))
-    if shape == ():
-        return
-    needed = num_rounds
-    if resume is not None and not isinstance(resume.rounds, jax.core.Tracer):
-        needed += int(resume.rounds[-1])
-    if shape[0] < needed:
-        raise ValueError(
-            f"simulate: got step sizes for {shape[0]} rounds, expected at least "
-            f"{needed}; make the schedule longer or num_rounds smaller."
-        )
-
-
-def _check_loss(task: Task, params: Params, key: Key) -> None:
-    """Refuse, while tracing, a loss that is not one number per model and batch."""
-
-    def loss() -> Array:
-        return task.loss(params, task.sample(key, jnp.int32(0), jnp.int32(0)))
-
-    shapes = [leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(loss))]
-    if shapes != [()]:
-        raise ValueError(
-            f"simulate: the task's loss has shape {', '.join(map(str, shapes))}, "
-            "expected one scalar per model and batch; take the mean over the batch."
-        )
-
-
 def _strong(part: Any) -> Any:
     """Python numbers as arrays of their default type.
 
@@ -236,6 +193,12 @@ def _strong(part: Any) -> Any:
     def strengthen(leaf: Any) -> Any:
         if isinstance(leaf, (bool, int, float)):
             return jnp.asarray(leaf, jnp.result_type(leaf))
+        if callable(leaf):
+            raise ValueError(
+                f"simulate: got {leaf} among the numbers of {type(part).__name__}; "
+                "name the function in a jax.tree_util.Partial, such as "
+                "direction=Partial(optax.trace, decay=0.9)."
+            )
         return leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf
 
     return jax.tree.map(strengthen, part)

@@ -61,18 +61,21 @@ def whole_state(slots: Any, task: Any) -> dict[str, Any]:
     return {"slots": slots}
 
 
+@jax.jit
+def one_round(algorithm: Any, state: Any, task: Any, key: Any, t: Any) -> Any:
+    """The state after round t. Topologies of one shape share a program."""
+    return algorithm.step(jax.random.fold_in(key, t), state, task, t)[0]
+
+
 def trajectory(algorithm: Any, task: Any, num_rounds: int, seed: int = 3) -> np.ndarray:
     """The slots at the start and after every round, [num_rounds + 1, k, d]."""
-    run = tele.simulate(
-        algorithm,
-        task,
-        jnp.ones(task.dim),
-        jax.random.key(seed),
-        num_rounds=num_rounds,
-        eval_every=1,
-        observe=whole_state,
-    )
-    return np.asarray(run.metrics["slots"])
+    algorithm, key = jax.tree.map(jnp.asarray, (algorithm, jax.random.key(seed)))
+    state = algorithm.init(jnp.ones(task.dim), task)
+    slots = [state.params]
+    for t in range(num_rounds):
+        state = one_round(algorithm, state, task, key, jnp.int32(t))
+        slots.append(state.params)
+    return np.stack(slots)
 
 
 @contextlib.contextmanager

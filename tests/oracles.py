@@ -4,6 +4,7 @@ They share with the package the randomness (which node is drawn, which noise) an
 mixing matrices, and nothing else.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,13 +21,26 @@ def gradients(task: Any, seed: int) -> Gradient:
     """∇F_i(x; ξ) = a_i (a_i x − b_i) + ξ, with the noise of the package's keys."""
     scale, target = (np.asarray(a, np.float64) for a in (task.scale, task.target))
 
-    def gradient(t: int, node: int, x: np.ndarray) -> np.ndarray:
+    @functools.cache
+    def noise(t: int) -> np.ndarray:
         data_key, _ = jax.random.split(jax.random.fold_in(jax.random.key(seed), t))
-        batch = task.sample(jax.random.fold_in(data_key, node), node, None)
-        noise = np.asarray(batch[2], np.float64)
-        return scale[node] * (scale[node] * x - target[node]) + noise
+        return np.asarray(_noise_of_all(task, data_key), np.float64)
+
+    def gradient(t: int, node: int, x: np.ndarray) -> np.ndarray:
+        return scale[node] * (scale[node] * x - target[node]) + noise(t)[node]
 
     return gradient
+
+
+@jax.jit
+def _noise_of_all(task: Any, data_key: jax.Array) -> jax.Array:
+    def noise(node: jax.Array) -> jax.Array:
+        return task.sample(jax.random.fold_in(data_key, node), node, None)[2]
+
+    return jax.vmap(noise)(jax.numpy.arange(task.num_nodes))
+
+
+_draw_active = jax.jit(draw_active, static_argnums=(1, 2))
 
 
 def draws(seed: int, num_nodes: int, num_slots: int) -> Callable[[int], list[int]]:
@@ -34,7 +48,7 @@ def draws(seed: int, num_nodes: int, num_slots: int) -> Callable[[int], list[int
 
     def nodes(t: int) -> list[int]:
         _, network = jax.random.split(jax.random.fold_in(jax.random.key(seed), t))
-        return np.asarray(draw_active(network, num_nodes, num_slots)).tolist()
+        return np.asarray(_draw_active(network, num_nodes, num_slots)).tolist()
 
     return nodes
 

@@ -19,6 +19,7 @@ FLOORS = {
     "tasks": 1,
     "algorithms": 2,
     "metrics.py": 2,
+    "_checks.py": 3,
     "simulate.py": 3,
     "driver.py": 4,
     "plot.py": 4,

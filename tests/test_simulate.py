@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.extend.core import jaxprs_in_params
 
@@ -104,12 +105,15 @@ class LossOfTwoParts(Bare):
 
 @pytest.mark.parametrize(
     ("kind", "shape"),
-    [(LossPerCoordinate, r"\(3,\)"), (LossOfTwoParts, r"\(\), \(2,\)")],
+    [
+        (LossPerCoordinate, r"float32\[3\]"),
+        (LossOfTwoParts, r"float32\[\], float32\[2\]"),
+    ],
 )
 def test_a_loss_that_is_not_a_scalar_is_refused(kind, shape):
     jax.tree_util.register_dataclass(kind, ["target"], [])
     with pytest.raises(
-        ValueError, match=f"loss has shape {shape}, expected one scalar"
+        ValueError, match=f"loss is {shape}, expected one floating-point number"
     ):
         _simulate(task=kind(jnp.ones((4, 3))), num_rounds=1)
 
@@ -214,3 +218,63 @@ def test_observe_as_a_partial_does_not_compile_again():
     assert compiled == []
     np.testing.assert_allclose(twice.metrics["scaled"], 2 * once.metrics["scaled"])
     np.testing.assert_allclose(once.metrics["scaled"][0], 2.0 * 12)
+
+
+def _resumable(num_slots=4, num_nodes=9, **settings):
+    algorithm = tele.Teleportation(tele.graphs.ring(num_slots), 0.1, **settings)
+    return algorithm, helpers.quadratic(num_nodes)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "task", "sentence"),
+    [
+        (*_resumable(num_nodes=3), "4 slots exceed the task's 3 nodes"),
+        (*_resumable(num_slots=5), "the run to resume has the state"),
+        (*_resumable(direction=helpers.MOMENTUM), "the run to resume has the state"),
+        (tele.DSGD(tele.graphs.ring(9), 0.1), helpers.quadratic(9), "run to resume"),
+    ],
+)
+def test_a_run_of_something_else_is_not_resumed(algorithm, task, sentence):
+    before, its_task = _resumable()
+    settings = {"num_rounds": 2, "eval_every": 1}
+    start = (jnp.ones(3), jax.random.key(0))
+    run = tele.simulate(before, its_task, *start, **settings)
+    with pytest.raises(ValueError, match=sentence):
+        tele.simulate(algorithm, task, *start, **settings, resume=run)
+
+
+def test_past_the_end_of_a_schedule_a_batched_run_is_nan_not_wrong():
+    algorithm, task = _resumable()
+
+    def run(key, resume, num_rounds):
+        return tele.simulate(
+            algorithm.replace(learning_rate=jnp.full(2, 0.1)),
+            task,
+            jnp.ones(3),
+            key,
+            num_rounds=num_rounds,
+            resume=resume,
+        )
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    first = jax.vmap(lambda key: run(key, None, 2))(keys)
+    assert np.isfinite(first.state.params).all()
+    further = jax.vmap(lambda key, resume: run(key, resume, 1))(keys, first)
+    assert np.isnan(further.state.params).all()
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "direction", "params", "sentence"),
+    [
+        (0.1, optax.trace(0.9), jnp.ones(3), "name the function in a .*Partial"),
+        (jnp.ones((2, 3)), None, jnp.ones(3), r"step sizes of shape \(2, 3\)"),
+        (0.1, None, jnp.ones(3, jnp.int32), "params is int32, expected floating"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(learning_rate, direction, params, sentence):
+    algorithm, task = _resumable()
+    algorithm = algorithm.replace(learning_rate=learning_rate)
+    if direction is not None:
+        algorithm = algorithm.replace(direction=direction)
+    with pytest.raises(ValueError, match=sentence):
+        tele.simulate(algorithm, task, params, jax.random.key(0), num_rounds=2)

@@ -66,9 +66,17 @@ class LocalStep(NamedTuple):
 
 
 def at_round(learning_rate: Scalar, t: Array) -> Array:
-    """The step size of round t of a constant, or of a schedule [num_rounds]."""
+    """The step size of round t: a constant, or an entry of a schedule [num_rounds].
+
+    NaN past the end of a schedule: no silent going on with its last step size.
+
+    >>> float(at_round(jnp.array([0.1, 0.2]), jnp.int32(1)))
+    0.20000000298023224
+    """
     learning_rate = jnp.asarray(learning_rate)
-    return learning_rate if learning_rate.ndim == 0 else learning_rate[t]
+    if learning_rate.ndim == 0:
+        return learning_rate
+    return learning_rate.at[t].get(mode="fill", fill_value=jnp.nan)
 
 
 def counts_draws(task: Task) -> bool:

@@ -36,7 +36,8 @@ class Classification:
 
     The images are held once, however many nodes there are; a node is a row of numbers
     of examples. uint8 inputs are divided by 255 when they are used, others are taken as
-    they are. Make one with ``classification``.
+    they are. No exact ``gradient`` is offered: ∇f is a pass over all examples, too dear
+    to be measured by default. Make one with ``classification``.
     """
 
     inputs: Array

@@ -39,6 +39,11 @@ class LogisticRegression:
     def loss(self, params: Array, batch: tuple[Array, Array]) -> Array:
         """F_i(x; ξ) = mean over ξ of log(1 + exp(−y ⟨a, x⟩)), plus λ/2 ‖x‖²."""
         features, labels = batch
+        if jnp.shape(params) != features.shape[-1:]:
+            raise ValueError(
+                f"LogisticRegression: got params of shape {jnp.shape(params)}, "
+                f"expected {features.shape[-1:]}; start from jnp.zeros(dim)."
+            )
         # HIGHEST: accelerators would round the products to a few digits.
         products = jnp.matmul(features, params, precision=jax.lax.Precision.HIGHEST)
         penalty = 0.5 * self.l2 * jnp.sum(params**2)

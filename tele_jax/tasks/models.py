@@ -146,8 +146,10 @@ class Linen:
         Raises:
           ValueError: the module has variables that are not parameters.
         """
-        # Images may be stored as integers; a batch reaches the model as float32.
-        shape = jax.ShapeDtypeStruct(inputs.shape, jnp.float32)
+        # Images are stored as uint8, and reach the model as float32.
+        stored = jax.dtypes.canonicalize_dtype(inputs.dtype)
+        dtype = jnp.float32 if stored == jnp.uint8 else stored
+        shape = jax.ShapeDtypeStruct(inputs.shape, dtype)
         variables = self.module.lazy_init(key, shape)
         _refuse_others("Linen", set(variables) - {"params"})
         return variables.get("params", {})

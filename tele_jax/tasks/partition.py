@@ -225,11 +225,11 @@ def _deal(rng: Generator, labels: np.ndarray, counts: np.ndarray) -> Partition:
     for label, count in zip(np.unique(labels), counts.T, strict=True):
         examples.append(rng.permutation(np.flatnonzero(labels == label))[: count.sum()])
         owners.append(np.repeat(np.arange(len(counts)), count))
-    by_owner = np.concatenate(examples)[np.argsort(np.concatenate(owners))]
+    order = np.argsort(np.concatenate(owners), kind="stable")
+    by_owner = np.concatenate(examples)[order]
     sizes = counts.sum(axis=1)
-    column = np.arange(sizes.max())
     # Past its end a row points back to its first example.
-    offset = np.where(column < sizes[:, None], column, 0)
+    offset = np.arange(sizes.max()) * (np.arange(sizes.max()) < sizes[:, None])
     index = by_owner[(np.cumsum(sizes) - sizes)[:, None] + offset]
     return Partition(index.astype(np.int32), sizes.astype(np.int32))
 
@@ -237,7 +237,7 @@ def _deal(rng: Generator, labels: np.ndarray, counts: np.ndarray) -> Partition:
 def _with_replacement(
     rng: Generator, labels: np.ndarray, num_nodes: int, alpha: float, size: int
 ) -> Partition:
-    by_label = np.argsort(labels).astype(np.int32)
+    by_label = np.argsort(labels, kind="stable").astype(np.int32)
     stock = np.unique(labels, return_counts=True)[1]
     index = np.empty((num_nodes, size), np.int32)
     # In chunks: the table of a million nodes fits in memory, its temporaries do not.

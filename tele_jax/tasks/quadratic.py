@@ -21,6 +21,9 @@ class Quadratic:
     rows: Array
     """float32[n, 1 + d]: a_i, then b_i. Together, so that a node drawn from a million
     costs one visit to memory far away."""
+    means: Array
+    """float32[2 + d]: of a_i², a_i b_i and ‖b_i‖² over the nodes. All that f, ∇f and x*
+    need, so that evaluating costs the same for any n."""
     noise: Array
     """σ, so that E‖∇F_i − ∇f_i‖² = σ²; float32[]."""
 
@@ -66,18 +69,18 @@ class Quadratic:
 
     def objective(self, params: Array) -> Array:
         """f(x) = (1/n) Σ_i ½ ‖a_i x − b_i‖²."""
-        residual = self.scale[:, None] * params[None] - self.target
-        return 0.5 * jnp.sum(residual**2) / self.num_nodes
+        square, optimum = self.means[0], self.optimum()
+        # f* + ½ mean(a_i²) ‖x − x*‖², which cancels nothing near the optimum.
+        least = self.means[-1] - square * jnp.sum(optimum**2)
+        return 0.5 * (least + square * jnp.sum((params - optimum) ** 2))
 
     def gradient(self, params: Array) -> Array:
         """∇f(x) = (1/n) Σ_i a_i (a_i x − b_i)."""
-        residual = self.scale[:, None] * params[None] - self.target
-        return jnp.mean(self.scale[:, None] * residual, axis=0)
+        return self.means[0] * (params - self.optimum())
 
     def optimum(self) -> Array:
         """x* = Σ_i a_i b_i / Σ_i a_i², float32[d]."""
-        weighted = jnp.sum(self.scale[:, None] * self.target, axis=0)
-        return weighted / jnp.sum(self.scale**2)
+        return self.means[1:-1] / self.means[0]
 
 
 def quadratic(scale: Array, target: Array, noise: Scalar = 0.0) -> Quadratic:
@@ -99,8 +102,11 @@ def quadratic(scale: Array, target: Array, noise: Scalar = 0.0) -> Quadratic:
             f"quadratic: got scale of shape {jnp.shape(scale)} and target of shape "
             f"{jnp.shape(target)}, expected [n] and [n, d]."
         )
+    scale, target = (jnp.asarray(part, jnp.float32) for part in (scale, target))
     rows = jnp.concatenate([scale[:, None], target], axis=1)
-    return Quadratic(rows, jnp.asarray(noise, jnp.float32))
+    products = jnp.matmul(scale, rows, precision=jax.lax.Precision.HIGHEST)
+    sums = jnp.append(products, jnp.sum(target**2))
+    return Quadratic(rows, sums / len(scale), jnp.asarray(noise, jnp.float32))
 
 
 def least_squares(

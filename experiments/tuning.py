@@ -1,0 +1,115 @@
+"""Training a method from several seeds, and choosing its step size."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import tele_jax as tele
+from tele_jax import driver
+
+Build = Callable[[jax.Array], Any]
+"""Step size to algorithm."""
+
+
+def mean_model(slots: Any, task: Any) -> tele.Metrics:
+    """An ``observe``: what the task measures of the mean model."""
+    return task.evaluate(tele.tree.average(slots))
+
+
+def train(
+    build: Build,
+    task: tele.tasks.Classification,
+    rates: np.ndarray,
+    seeds: np.ndarray,
+    *,
+    num_rounds: int,
+    num_evals: int,
+    observe: Callable[..., tele.Metrics],
+    label: str,
+) -> tele.Run:
+    """One run per (step size, seed) pair, all in one program; runs [pairs, ...].
+
+    Raises:
+      KeyboardInterrupt: Ctrl-C stopped it before the last round.
+    """
+    start_keys, run_keys = jax.vmap(
+        lambda seed: jax.random.split(jax.random.key(seed)), out_axes=1
+    )(jnp.asarray(seeds))
+    model: Any = task.model
+    params = jax.vmap(lambda key: model.init(key, task.inputs[:1]))(start_keys)
+
+    def chunk(num_rounds: int, resume: tele.Run | None) -> tele.Run:
+        def one(rate: Any, params: Any, key: Any, resume: Any) -> tele.Run:
+            return tele.simulate(
+                build(rate),
+                task,
+                params,
+                key,
+                num_rounds=num_rounds,
+                observe=observe,
+                resume=resume,
+            )
+
+        return jax.vmap(one)(jnp.asarray(rates), params, run_keys, resume)
+
+    run = driver.drive(
+        chunk,
+        num_rounds=num_rounds,
+        rounds_per_chunk=num_rounds // num_evals,
+        label=label,
+    )
+    if int(run.rounds[0, -1]) < num_rounds:
+        raise KeyboardInterrupt
+    return run
+
+
+def sweep(
+    build: Build,
+    task: tele.tasks.Classification,
+    rates: Sequence[float],
+    seeds: np.ndarray,
+    *,
+    num_rounds: int,
+    num_evals: int,
+    label: str,
+) -> dict[float, float]:
+    """Accuracy of every step size; the best of them is inside the grid.
+
+    The score is the accuracy of the mean model on the task's test part, averaged over
+    the seeds and the last quarter of the evaluations.
+
+    Args:
+      build: step size to algorithm.
+      task: its test part should be validation data.
+      rates: the grid to begin with, growing by equal factors. While the best rate is
+        on an edge, two more are tried beyond it.
+      seeds: int[s], runs per step size.
+      num_rounds: rounds of every run.
+      num_evals: evaluations of every run.
+      label: what to write before the progress bar.
+    """
+    factor = rates[1] / rates[0]
+    tried: dict[float, float] = {}
+    new = list(rates)
+    while new:
+        run = train(
+            build,
+            task,
+            np.repeat(np.array(new, np.float32), len(seeds)),
+            np.tile(seeds, len(new)),
+            num_rounds=num_rounds,
+            num_evals=num_evals,
+            observe=mean_model,
+            label=f"{label}, {len(new)} step sizes",
+        )
+        accuracy = np.asarray(run.metrics["accuracy"]).reshape(len(new), len(seeds), -1)
+        scores = accuracy[:, :, -max(1, num_evals // 4) :].mean(axis=(1, 2))
+        tried |= {rate: float(score) for rate, score in zip(new, scores, strict=True)}
+        best = max(tried, key=lambda rate: tried[rate])
+        above = [best * factor, best * factor**2] if best == max(tried) else []
+        below = [best / factor, best / factor**2] if best == min(tried) else []
+        new = above + below
+    return {rate: tried[rate] for rate in sorted(tried)}

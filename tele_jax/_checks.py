@@ -1,0 +1,94 @@
+"""What ``simulate`` refuses, in words and before any work.
+
+Numbers are checked before the jit; what only shapes can tell is checked while tracing,
+once for every program.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tele_jax._types import Array, Params
+from tele_jax.algorithms.base import Algorithm, counts_draws
+from tele_jax.tasks.base import Task
+
+
+def check_rounds(num_rounds: int, eval_every: int | None, resumes: bool) -> int:
+    """The rounds between evaluations, a divisor of ``num_rounds``."""
+    least = 1 if resumes else 0
+    if num_rounds < least:
+        raise ValueError(
+            f"simulate: got num_rounds={num_rounds}, expected at least {least}."
+        )
+    if eval_every is None or num_rounds == 0:
+        return max(num_rounds, 1)
+    if eval_every < 1 or num_rounds % eval_every:
+        divisors = [d for d in range(1, num_rounds + 1) if num_rounds % d == 0]
+        nearest = sorted(divisors, key=lambda d: abs(d - eval_every))[:2]
+        raise ValueError(
+            f"simulate: eval_every={eval_every} must divide num_rounds={num_rounds}; "
+            f"try {' or '.join(map(str, sorted(nearest)))}."
+        )
+    return eval_every
+
+
+def check_schedule(algorithm: Algorithm, done: Array | int, num_rounds: int) -> None:
+    """Refuse step sizes that are no number and no schedule that is long enough.
+
+    Under ``vmap`` the number of rounds done is not known here; past the end of a
+    schedule the step size is NaN.
+    """
+    shape = np.shape(getattr(algorithm, "learning_rate", 0.0))
+    if shape == ():
+        return
+    needed = num_rounds
+    if not isinstance(done, jax.core.Tracer):
+        needed += int(done)
+    if len(shape) > 1:
+        raise ValueError(
+            f"simulate: got step sizes of shape {shape}, expected one number or "
+            "[num_rounds]; use jax.vmap for a sweep."
+        )
+    if shape[0] < needed:
+        raise ValueError(
+            f"simulate: got step sizes for {shape[0]} rounds, expected at least "
+            f"{needed}; make the schedule longer or num_rounds smaller."
+        )
+
+
+def check_loss(task: Task, params: Params) -> None:
+    """Refuse, while tracing, params or a loss that have no gradient."""
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise ValueError(
+                f"simulate: params{jax.tree_util.keystr(path)} is "
+                f"{jnp.result_type(leaf)}, expected floating-point numbers."
+            )
+
+    def loss() -> Any:
+        count = jnp.int32(0) if counts_draws(task) else None
+        batch = task.sample(jax.random.key(0), jnp.int32(0), count)
+        return task.loss(params, batch)
+
+    leaves, tree = jax.tree.flatten(jax.eval_shape(loss))
+    shapes = ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves)
+    scalar = jax.tree_util.treedef_is_leaf(tree) and leaves[0].shape == ()
+    if not (scalar and jnp.issubdtype(leaves[0].dtype, jnp.floating)):
+        raise ValueError(
+            f"simulate: the task's loss is {shapes or None}, expected one "
+            "floating-point number per model and batch; take the mean over the batch."
+        )
+
+
+def check_state(algorithm: Algorithm, task: Task, params: Params, state: Any) -> None:
+    """Refuse, while tracing, to go on from a run of something else."""
+    check_loss(task, params)
+    expected = jax.eval_shape(algorithm.init, params, task)
+    got = jax.eval_shape(lambda: state)
+    if got != expected:
+        raise ValueError(
+            f"simulate: the run to resume has the state {got}, expected {expected}; "
+            "resume with the algorithm, task and params that it began with."
+        )
