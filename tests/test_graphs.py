@@ -176,7 +176,9 @@ def test_no_slots_are_refused(graph, size):
 
 @pytest.mark.parametrize("sides", [(0, 3), (3, 0)])
 def test_a_torus_without_a_side_is_refused(sides):
-    with pytest.raises(ValueError, match="torus: needs at least 1 (row|column), got 0"):
+    with pytest.raises(
+        ValueError, match=r"torus: needs at least 1 (row|column), got 0"
+    ):
         tele.graphs.torus(*sides)
 
 
