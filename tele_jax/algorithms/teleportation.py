@@ -53,7 +53,8 @@ class Teleportation:
       fetch: which messages ``Info.messages`` counts; the iterates are the same.
         ``"two_phase"``: fetch, then gossip, as Algorithm 1 is written. ``"merged"``:
         the next holder of token a pulls Σ_b W_ab x_b straight from the previous
-        holders, one phase. Round 0 fetches nothing, so merged sends nothing in it.
+        holders, one phase. Round 0 fetches nothing, so merged sends nothing in it, and
+        nobody pulls the last round's gossip, which leaves the mean model as it is.
         A node never sends to itself.
 
     >>> import tele_jax as tele
