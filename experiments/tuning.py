@@ -35,11 +35,7 @@ def train(
     Raises:
       KeyboardInterrupt: Ctrl-C stopped it before the last round.
     """
-    start_keys, run_keys = jax.vmap(
-        lambda seed: jax.random.split(jax.random.key(seed)), out_axes=1
-    )(jnp.asarray(seeds))
-    model: Any = task.model
-    params = jax.vmap(lambda key: model.init(key, task.inputs[:1]))(start_keys)
+    params, run_keys = _starts(task, seeds)
 
     def chunk(num_rounds: int, resume: tele.Run | None) -> tele.Run:
         def one(rate: Any, params: Any, key: Any, resume: Any) -> tele.Run:
@@ -64,6 +60,17 @@ def train(
     if int(run.rounds[0, -1]) < num_rounds:
         raise KeyboardInterrupt
     return run
+
+
+def _starts(task: tele.tasks.Classification, seeds: np.ndarray) -> tuple[Any, Any]:
+    """The initial model and the key of every run, leaves [seeds, ...]."""
+    model: Any = task.model
+
+    def start(seed: jax.Array) -> tuple[Any, Any]:
+        start_key, run_key = jax.random.split(jax.random.key(seed))
+        return model.init(start_key, task.inputs[:1]), run_key
+
+    return jax.vmap(start)(jnp.asarray(seeds))
 
 
 def sweep(
