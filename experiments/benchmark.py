@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import jax
 import tyro
 
 from experiments.benchmarks import measure, overhead, peers, scaling, throughput
@@ -160,6 +161,8 @@ def main() -> None:
         check(config)
     except ValueError as error:
         sys.exit(f"benchmark: {error}")
+    # A device per core: the baselines keep all cores busy with threads.
+    jax.config.update("jax_num_cpu_devices", measure.num_cores())
     measure_all(config)
 
 

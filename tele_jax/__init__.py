@@ -8,6 +8,7 @@ from tele_jax import tree as tree
 from tele_jax._types import Metrics as Metrics
 from tele_jax.algorithms.dsgd import DSGD as DSGD
 from tele_jax.algorithms.teleportation import Teleportation as Teleportation
+from tele_jax.devices import slot_mesh as slot_mesh
 from tele_jax.simulate import Run as Run
 from tele_jax.simulate import concatenate as concatenate
 from tele_jax.simulate import simulate as simulate

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 
 from tele_jax import tree
 from tele_jax._types import Metrics, Slots
+from tele_jax.devices import over_slots
 from tele_jax.tasks.base import Task, evaluate
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ def standard(slots: Slots, task: Task) -> Metrics:
 
     Returns:
       Arrays of shape [].
+
+    >>> from tele_jax.tasks.quadratic import quadratic
+    >>> task = quadratic(np.ones(2), np.array([[1.0], [3.0]]))
+    >>> list(standard(np.array([[1.0], [5.0]]), task))
+    ['loss', 'grad_norm_sq', 'consensus_distance']
     """
     return {
         **mean_model(slots, task),
@@ -59,9 +64,18 @@ def each_slot(slots: Slots, task: Task) -> Metrics:
 
     Keys are ``slot_accuracy_mean``, ``slot_accuracy_min``, ``slot_accuracy_max``; no
     keys for a task without ``evaluate``.
+
+    >>> import jax, tele_jax as tele
+    >>> data = tele.tasks.datasets.digits()
+    >>> owners = tele.tasks.partition.iid(data.train_labels, num_nodes=4, seed=0)
+    >>> model = tele.tasks.models.by_name("softmax")
+    >>> task = tele.tasks.classification(data, owners, model, batch_size=8)
+    >>> params = model.init(jax.random.key(0), data.train_inputs[:1])
+    >>> list(each_slot(tele.tree.stack(params, 4), task))[:3]
+    ['slot_accuracy_mean', 'slot_accuracy_min', 'slot_accuracy_max']
     """
     # One slot after the other: an evaluation is a batch of many examples already.
-    of_slots = jax.lax.map(lambda params: evaluate(task, params), slots)
+    of_slots = over_slots(evaluate, task, slots, one_by_one=True)
     summaries = {}
     for name, values in of_slots.items():
         summaries[f"slot_{name}_mean"] = values.mean(axis=0)
@@ -71,7 +85,11 @@ def each_slot(slots: Slots, task: Task) -> Metrics:
 
 
 def consensus(slots: Slots, task: Task) -> Metrics:
-    """``consensus_distance``: (1/k) Σ_a ‖x_a − x̄‖²."""
+    """``consensus_distance``: (1/k) Σ_a ‖x_a − x̄‖².
+
+    >>> float(consensus(np.array([[1.0], [5.0]]), task=None)["consensus_distance"])
+    4.0
+    """
     del task
     return {"consensus_distance": tree.consensus_distance(slots)}
 

@@ -33,6 +33,13 @@ def curves(
       ylabel: what y measures.
       linestyle: as in Matplotlib; lines that are not solid get no legend entry.
       logarithmic: draw x on a logarithmic axis, and leave out what stands at x = 0.
+
+    >>> figure, axes = plt.subplots()
+    >>> rounds, accuracy = np.arange(3), np.array([[0.1, 0.5, 0.7], [0.1, 0.6, 0.8]])
+    >>> curves(axes, {"DSGD": (rounds, accuracy)}, xlabel="round", ylabel="accuracy")
+    >>> axes.lines[0].get_ydata().round(2).tolist()
+    [0.1, 0.55, 0.75]
+    >>> plt.close(figure)
     """
     # strict=False: the colours go round, the methods end.
     for (name, (x, y)), colour in zip(by_method.items(), cycle(COLOURS), strict=False):
@@ -65,6 +72,11 @@ def label_histogram(counts: np.ndarray, *, title: str = "") -> Figure:
 
     Returns:
       The figure, to show or to save.
+
+    >>> figure = label_histogram(np.array([[3, 0], [1, 2]]), title="two nodes")
+    >>> len(figure.axes[0].patches)  # a bar for every node and label
+    4
+    >>> plt.close(figure)
     """
     num_nodes, num_classes = counts.shape
     figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")

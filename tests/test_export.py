@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tele_jax as tele
-from tele_jax.algorithms import base
+from tele_jax import devices
 from tests import helpers
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -69,7 +69,7 @@ TASKS = {
 @pytest.fixture(autouse=True)
 def _one_slot_at_a_time(monkeypatch):
     """Even small models then take the path that differs between platforms."""
-    monkeypatch.setattr(base, "_BYTES_AT_A_TIME", 1)
+    monkeypatch.setattr(devices, "_BYTES_AT_A_TIME", 1)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -16,6 +16,7 @@ FLOORS = {
     "topology.py": 1,
     "graphs.py": 1,
     "gossip.py": 1,
+    "devices.py": 1,
     "tasks": 1,
     "algorithms": 2,
     "metrics.py": 2,

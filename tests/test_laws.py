@@ -19,9 +19,16 @@ from tests import helpers, oracles
 
 every_algorithm = pytest.mark.parametrize("algorithm", helpers.ALGORITHMS)
 every_graph = pytest.mark.parametrize("graph", helpers.GRAPHS)
+# Every graph is a program of its own here, so the fast tests take one for every way to
+# gossip: gathers, a dense product, another topology each round.
+FAST = ("ring", "complete", "one_peer_exponential")
 every_path = pytest.mark.parametrize(
-    "graph", ["ring", "complete", "one_peer_exponential"]
-)  # one graph for every way to gossip: gathers, a dense product, another each round
+    "graph",
+    [
+        pytest.param(graph, marks=() if graph in FAST else pytest.mark.slow)
+        for graph in helpers.GRAPHS
+    ],
+)
 every_size = pytest.mark.parametrize("size", helpers.SIZES)
 
 RATE = 0.3

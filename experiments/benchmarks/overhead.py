@@ -18,7 +18,7 @@ from tele_jax.tasks.models import LeNet, Linen
 from tele_jax.tasks.partition import Partition
 
 BLOCKS = (1, 2, 4, 8, 16)
-"""How many models the gradients-only program steps at once, besides all."""
+"""How many models a device may step at once in the gradients-only program."""
 
 
 def overhead(
@@ -30,7 +30,8 @@ def overhead(
     does is SGD steps on fixed batches, in blocks of whatever size is fastest. Ours
     measures the slots and their consensus once in so many rounds, on one batch.
     """
-    task = _images(num_nodes, group_norm)
+    mesh = work.mesh(num_nodes)
+    task = work.everywhere(mesh, _images(num_nodes, group_norm))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
     params, key = work.lenet_params(group_norm), jax.random.key(0)
 
@@ -39,8 +40,9 @@ def overhead(
             algorithm, task, params, key, num_rounds=rounds, observe=_metrics
         )
 
-    block, gradients = _fastest_gradients(task, params, rounds)
-    seconds = measure.alternate(ours, gradients, pairs)
+    with jax.set_mesh(mesh):
+        block, gradients = _fastest_gradients(task, params, rounds)
+        seconds = measure.alternate(ours, gradients, pairs)
     record = measure.quotient(seconds[:, 0] - seconds[:, 1], seconds[:, 0])
     return [
         measure.judged(
@@ -91,7 +93,8 @@ def _fastest_gradients(
     keys = jax.random.split(jax.random.key(0), task.num_nodes)
     batches = jax.jit(jax.vmap(task.sample, (0, 0, None)))(keys, nodes, None)
     slots = tree.stack(params, task.num_nodes)
-    sizes = (*(size for size in BLOCKS if size < task.num_nodes), task.num_nodes)
+    most = task.num_nodes // jax.sharding.get_mesh().size
+    sizes = (*(size for size in BLOCKS if size < most), most)
     programs = [
         partial(_gradient_steps, task, slots, batches, rounds, size) for size in sizes
     ]
@@ -116,9 +119,13 @@ def _gradient_steps(
         gradient = jax.grad(task.loss)(params, batch)
         return jax.tree.map(lambda x, g: x - work.LEARNING_RATE * g, params, gradient)
 
+    own = jax.P("slots")
+
+    @partial(jax.shard_map, in_specs=own, out_specs=own)
+    def steps(slots: tuple[Any, Any]) -> Any:
+        return jax.lax.map(step, slots, batch_size=block)
+
     def one_round(slots: Any, _: None) -> tuple[Any, None]:
-        if block == task.num_nodes:
-            return jax.vmap(step)((slots, batches)), None
-        return jax.lax.map(step, (slots, batches), batch_size=block), None
+        return steps((slots, batches)), None
 
     return jax.lax.scan(one_round, slots, length=rounds)[0]

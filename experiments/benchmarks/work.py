@@ -4,15 +4,16 @@ Initial parameters, images and batches are drawn as in the baseline scripts, so 
 all programs compute the same numbers and a checksum can tell.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.sharding import Mesh
 
 import tele_jax as tele
+from experiments.benchmarks.measure import Program
 from tele_jax import tree
 from tele_jax.tasks.classification import Model
 from tele_jax.tasks.models import LeNet, Linen
@@ -121,10 +122,31 @@ def lenet_params(group_norm: bool) -> Any:
     return params
 
 
-def ours(num_nodes: int, num_rounds: int, *, group_norm: bool) -> Callable[[], Any]:
+def mesh(num_slots: int) -> Mesh:
+    """The most devices that share so many slots evenly."""
+    devices = range(1, jax.device_count() + 1)
+    return tele.slot_mesh(max(d for d in devices if num_slots % d == 0))
+
+
+def on(mesh: Mesh, program: Program) -> Program:
+    """The program under that mesh."""
+
+    def meshed() -> Any:
+        with jax.set_mesh(mesh):
+            return program()
+
+    return meshed
+
+
+def everywhere(mesh: Mesh, data: Any) -> Any:
+    """The data on every device of the mesh, so that no call copies them there."""
+    return jax.device_put(data, jax.NamedSharding(mesh, jax.P()))
+
+
+def ours(num_nodes: int, num_rounds: int, *, group_norm: bool, mesh: Mesh) -> Program:
     """The simulation as a user of this package writes it; gives the final models."""
     model = Linen(LeNet(group_norm=group_norm))
-    task = table(num_nodes, num_rounds, model)
+    task = everywhere(mesh, table(num_nodes, num_rounds, model))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), LEARNING_RATE)
     params, key = lenet_params(group_norm), jax.random.key(0)
 
@@ -134,7 +156,7 @@ def ours(num_nodes: int, num_rounds: int, *, group_norm: bool) -> Callable[[], A
         )
         return run.state.params
 
-    return program
+    return on(mesh, program)
 
 
 def nothing(slots: Any, task: Any) -> dict[str, jax.Array]:
@@ -143,7 +165,7 @@ def nothing(slots: Any, task: Any) -> dict[str, jax.Array]:
     return {}
 
 
-def by_lax_conv(num_nodes: int, num_rounds: int, vectorize: str) -> Callable[[], Any]:
+def by_lax_conv(num_nodes: int, num_rounds: int, vectorize: str) -> Program:
     """The program one writes first in JAX, with ``lax.conv`` in every model.
 
     Args:

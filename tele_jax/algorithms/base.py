@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tele_jax import tree
 from tele_jax._types import Array, Key, Params, Scalar, Slots
+from tele_jax.devices import over_slots
 from tele_jax.tasks.base import Task
 
 Direction = Callable[[], optax.GradientTransformation]
@@ -21,10 +21,6 @@ Its numbers should be leaves, so that they can be swept without compiling again:
 
 PLAIN: Direction = jax.tree_util.Partial(optax.identity)
 """The gradient itself."""
-
-_BYTES_AT_A_TIME = 2**21
-"""On a CPU, models of this size together are stepped at once: they and what they
-compute then stay in its cache (measured: 1.2-1.5 times faster on LeNet)."""
 
 
 class Info(NamedTuple):
@@ -123,17 +119,22 @@ def local_step(
       learning_rate: η, a scalar.
       direction: what to do with the gradient; it is applied to every slot alone.
     """
-    transformation = direction()
+    shared = (key, task, learning_rate, direction)
+    return over_slots(_step, shared, params, memory, nodes, counts)
 
-    def step(
-        params: Params, memory: Any, node: Array, count: Array | None
-    ) -> LocalStep:
-        batch = task.sample(jax.random.fold_in(key, node), node, count)
-        loss, gradient = jax.value_and_grad(task.loss)(params, batch)
-        update, memory = transformation.update(gradient, memory, params)
-        return LocalStep(_descend(params, update, learning_rate), memory, loss)
 
-    return _over_slots(step, params, memory, nodes, counts)
+def _step(
+    shared: tuple[Key, Task, Array, Direction],
+    params: Params,
+    memory: Any,
+    node: Array,
+    count: Array | None,
+) -> LocalStep:
+    key, task, learning_rate, direction = shared
+    batch = task.sample(jax.random.fold_in(key, node), node, count)
+    loss, gradient = jax.value_and_grad(task.loss)(params, batch)
+    update, memory = direction().update(gradient, memory, params)
+    return LocalStep(_descend(params, update, learning_rate), memory, loss)
 
 
 def _descend(params: Params, update: Params, learning_rate: Array) -> Params:
@@ -142,27 +143,3 @@ def _descend(params: Params, update: Params, learning_rate: Array) -> Params:
         params,
         update,
     )
-
-
-def _over_slots(step: Callable[..., LocalStep], *args: Any) -> LocalStep:
-    """vmap over the slots; on a CPU in blocks that stay in its cache."""
-
-    def at_once(*args: Any) -> LocalStep:
-        return jax.vmap(step)(*args)
-
-    def in_blocks(*args: Any) -> LocalStep:
-        return jax.lax.map(lambda of_slot: step(*of_slot), args, batch_size=block)
-
-    slots = args[0]
-    num_slots = tree.num_slots(slots)
-    block = _block_size(num_slots, tree.num_bytes(slots) // num_slots)
-    if block == num_slots:
-        return at_once(*args)
-    return jax.lax.platform_dependent(*args, cpu=in_blocks, default=at_once)
-
-
-def _block_size(num_slots: int, bytes_per_slot: int) -> int:
-    largest = min(num_slots, max(1, _BYTES_AT_A_TIME // max(1, bytes_per_slot)))
-    # A divisor leaves no smaller block at the end, which would be compiled apart.
-    divisors = (c for c in range(largest, largest // 2, -1) if num_slots % c == 0)
-    return next(divisors, largest)

@@ -9,6 +9,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import tele_jax as tele
+from tele_jax import devices
 from tele_jax.algorithms import base
 from tests import helpers, oracles
 from tests.algorithms.test_teleportation import Counting
@@ -211,7 +212,7 @@ def test_stepping_in_blocks_is_stepping_at_once(
                 key, task, slots, memory, nodes, None, rate, helpers.MOMENTUM
             )
 
-        monkeypatch.setattr(base, "_BYTES_AT_A_TIME", num_bytes)
+        monkeypatch.setattr(devices, "_BYTES_AT_A_TIME", num_bytes)
         program = jax.make_jaxpr(step)(slots, memory).jaxpr
         return jax.jit(step)(slots, memory), set(_scan_lengths(program))
 

@@ -1,0 +1,133 @@
+"""Who computes which slots: all at once, in blocks, or shared between devices."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
+
+from tele_jax import tree
+
+_AXIS = "slots"
+
+_BYTES_AT_A_TIME = 2**19
+"""On a CPU, models of this size together are taken at once: they and what they compute
+then stay in its cache (measured: 1.2-1.5 times faster on LeNet)."""
+
+
+def slot_mesh(num_devices: int | None = None) -> Mesh:
+    """A mesh of devices that share the slots: everything simulated under it is split.
+
+    ``with jax.set_mesh(slot_mesh()): simulate(...)`` gives every device k / D of the
+    slots to step and to evaluate; the data are copied to every device, and for gossip
+    each gathers the models of the others. The numbers are those of one device, up to
+    rounding.
+
+    A CPU is one device unless it is told to be more before its first use:
+    ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. With one device per
+    core every core is busy all the time.
+
+    Args:
+      num_devices: D; all devices by default.
+
+    Returns:
+      A ``jax.sharding.Mesh``, whose one axis is called "slots".
+
+    Raises:
+      ValueError: there are not so many devices.
+
+    >>> slot_mesh(1).size
+    1
+    """
+    available = jax.devices()
+    if num_devices is None:
+        num_devices = len(available)
+    if not 1 <= num_devices <= len(available):
+        raise ValueError(
+            f"slot_mesh: got num_devices={num_devices}, expected 1 to "
+            f"{len(available)}, for so many devices there are; of a CPU, make more "
+            'with jax.config.update("jax_num_cpu_devices", ...) before its first use.'
+        )
+    return jax.make_mesh(
+        (num_devices,), (_AXIS,), (AxisType.Auto,), devices=available[:num_devices]
+    )
+
+
+def over_slots(
+    function: Callable[..., Any], shared: Any, *of_slots: Any, one_by_one: bool = False
+) -> Any:
+    """``function(shared, *of_slot)`` for every slot: vmap, but blocked and shared.
+
+    Args:
+      function: takes what all slots share and what is one slot's own.
+      shared: a tree.
+      of_slots: trees with leaves [k, ...], the models first.
+      one_by_one: never take two slots at once on one device.
+
+    Returns:
+      What the function returned, leaves [k, ...].
+
+    Raises:
+      ValueError: the devices of the mesh do not share k slots evenly, or the mesh is
+        not one of ``slot_mesh``.
+
+    >>> import jax.numpy as jnp
+    >>> over_slots(jnp.multiply, 3.0, jnp.arange(3.0)).tolist()
+    [0.0, 3.0, 6.0]
+    """
+    here = functools.partial(_one_by_one if one_by_one else _in_blocks, function)
+    mesh = jax.sharding.get_abstract_mesh()
+    if _AXIS not in mesh.axis_names:
+        return here(shared, *of_slots)
+    _check(mesh, tree.num_slots(of_slots[0]))
+    own = PartitionSpec(_AXIS)
+    return jax.shard_map(
+        here,
+        in_specs=(PartitionSpec(), *(own for _ in of_slots)),
+        out_specs=own,
+        axis_names={_AXIS},
+    )(shared, *of_slots)
+
+
+def _check(mesh: AbstractMesh, num_slots: int) -> None:
+    if _AXIS not in mesh.auto_axes:
+        raise ValueError(
+            f'simulate: the mesh\'s axis "{_AXIS}" is explicit, expected an Auto one; '
+            "make the mesh with slot_mesh()."
+        )
+    if num_slots % (num_devices := mesh.shape[_AXIS]):
+        raise ValueError(
+            f"simulate: {num_devices} devices cannot share {num_slots} slots evenly; "
+            "use a number of slots that is a multiple, or slot_mesh of fewer devices."
+        )
+
+
+def _one_by_one(function: Callable[..., Any], shared: Any, *of_slots: Any) -> Any:
+    return jax.lax.map(lambda of_slot: function(shared, *of_slot), of_slots)
+
+
+def _in_blocks(function: Callable[..., Any], shared: Any, *of_slots: Any) -> Any:
+    """All slots at once; on a CPU as many as stay in its cache."""
+    slots = of_slots[0]
+    num_slots = tree.num_slots(slots)
+    block = _block_size(num_slots, tree.num_bytes(slots) // num_slots)
+
+    def at_once(shared: Any, *of_slots: Any) -> Any:
+        return jax.vmap(functools.partial(function, shared))(*of_slots)
+
+    def in_blocks(shared: Any, *of_slots: Any) -> Any:
+        return jax.lax.map(
+            lambda of_slot: function(shared, *of_slot), of_slots, batch_size=block
+        )
+
+    if block == num_slots:
+        return at_once(shared, *of_slots)
+    return jax.lax.platform_dependent(shared, *of_slots, cpu=in_blocks, default=at_once)
+
+
+def _block_size(num_slots: int, bytes_per_slot: int) -> int:
+    largest = min(num_slots, max(1, _BYTES_AT_A_TIME // max(1, bytes_per_slot)))
+    # A divisor leaves no smaller block at the end, which would be compiled apart.
+    divisors = (c for c in range(largest, largest // 2, -1) if num_slots % c == 0)
+    return next(divisors, largest)

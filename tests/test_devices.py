@@ -1,0 +1,153 @@
+"""Slots shared between devices: the numbers of one device, and who holds what."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import tele_jax as tele
+from tele_jax import devices
+from tests import helpers
+
+SLOTS, NODES = 8, 19
+
+
+def _simulate(algorithm, graph, key, rate=0.3, **settings):
+    num_nodes = NODES if algorithm.startswith("teleportation") else SLOTS
+    task = helpers.quadratic(num_nodes, noise=0.5)
+    return tele.simulate(
+        helpers.ALGORITHMS[algorithm](helpers.GRAPHS[graph](SLOTS), rate),
+        task,
+        jnp.ones(3),
+        key,
+        **({"num_rounds": 6, "eval_every": 2} | settings),
+    )
+
+
+@pytest.mark.parametrize("algorithm", helpers.ALGORITHMS)
+@pytest.mark.parametrize(
+    ("num_devices", "graph"),
+    [(2, "ring"), (4, "complete"), (4, "one_peer_exponential")],
+)
+def test_devices_that_share_the_slots_compute_what_one_does(
+    algorithm, graph, num_devices
+):
+    key = jax.random.key(1)
+    alone = _simulate(algorithm, graph, key)
+    with jax.set_mesh(tele.slot_mesh(num_devices)):
+        shared = _simulate(algorithm, graph, key)
+    chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["dsgd_momentum", "teleportation"])
+def test_every_device_holds_its_own_slots(algorithm):
+    mesh = tele.slot_mesh(4)
+    with jax.set_mesh(mesh):
+        state = _simulate(algorithm, "ring", jax.random.key(1)).state
+    expected = jax.NamedSharding(mesh, jax.P("slots"))
+    for leaf in jax.tree.leaves((state.params, state.memory)):
+        assert leaf.sharding.is_equivalent_to(expected, leaf.ndim)
+        assert leaf.addressable_shards[1].data.shape[0] == SLOTS // 4
+
+
+def test_a_sweep_under_a_mesh_is_the_sweep():
+    keys, rates = jax.random.split(jax.random.key(0), 2), jnp.array([0.1, 0.3, 0.5])
+
+    def sweep():
+        def run(key, rate):
+            return _simulate("teleportation", "ring", key, rate)
+
+        return jax.vmap(lambda key: jax.vmap(lambda rate: run(key, rate))(rates))(keys)
+
+    alone = sweep()
+    with jax.set_mesh(tele.slot_mesh(2)):
+        shared = sweep()
+    chex.assert_shape(shared.info.loss, (2, 3, 6))
+    chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_under_a_mesh_is_resumed_bit_by_bit_and_compiles_once():
+    def go(rate, **settings):
+        key = jax.random.key(1)
+        return _simulate("dsgd", "ring", key, rate, eval_every=None, **settings)
+
+    with jax.set_mesh(tele.slot_mesh(2)):
+        whole = go(0.3, num_rounds=6)
+        first = go(0.3, num_rounds=3)
+        second = go(0.3, num_rounds=3, resume=first)
+        with helpers.compilations() as compiled:
+            again = go(0.2, num_rounds=3)
+            go(0.1, num_rounds=3, resume=again)
+    joined = tele.concatenate(first, second)
+    chex.assert_trees_all_equal(joined.state, whole.state)
+    chex.assert_trees_all_equal(joined.info, whole.info)
+    assert compiled == []
+
+
+def test_slots_are_evaluated_where_they_are():
+    data = tele.tasks.datasets.digits()
+    owners = tele.tasks.partition.iid(data.train_labels, num_nodes=SLOTS, seed=0)
+    model = tele.tasks.models.by_name("softmax")
+    task = tele.tasks.classification(data, owners, model, batch_size=4)
+    params = jax.vmap(lambda key: model.init(key, task.inputs[:1]))(
+        jax.random.split(jax.random.key(0), SLOTS)
+    )
+
+    def measure(params):
+        return tele.metrics.each_slot(params, task)
+
+    alone = jax.jit(measure)(params)
+    with jax.set_mesh(tele.slot_mesh(4)):
+        lowered = jax.jit(measure).lower(params)
+        shared = lowered.compile()(params)
+    chex.assert_trees_all_close(shared, alone, rtol=1e-6)
+    assert float(alone["slot_accuracy_min"]) < float(alone["slot_accuracy_max"])
+    assert "all-gather" not in lowered.compile().as_text()
+
+
+def test_a_mesh_of_other_axes_changes_nothing():
+    key = jax.random.key(1)
+    alone = _simulate("dsgd", "ring", key)
+    auto = (jax.sharding.AxisType.Auto,)
+    with jax.set_mesh(jax.make_mesh((2,), ("model",), axis_types=auto)):
+        beside = _simulate("dsgd", "ring", key)
+    chex.assert_trees_all_close(beside, alone, rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_devices", [0, -1, 5])
+def test_a_number_of_devices_that_do_not_exist_is_refused(num_devices):
+    with pytest.raises(ValueError, match=f"num_devices={num_devices}, expected 1 to 4"):
+        tele.slot_mesh(num_devices)
+
+
+def test_slots_that_cannot_be_shared_are_refused():
+    task = helpers.quadratic(10)
+    algorithm = tele.Teleportation(tele.graphs.ring(6), 0.1)
+    with (
+        jax.set_mesh(tele.slot_mesh()),
+        pytest.raises(ValueError, match="4 devices cannot share 6 slots evenly"),
+    ):
+        tele.simulate(algorithm, task, jnp.ones(3), jax.random.key(0), num_rounds=1)
+
+
+def test_a_mesh_of_explicit_axes_is_refused():
+    with (
+        jax.set_mesh(jax.make_mesh((2,), ("slots",))),
+        pytest.raises(ValueError, match=r"axis \"slots\" is explicit.*slot_mesh"),
+    ):
+        _simulate("dsgd", "ring", jax.random.key(0))
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_over_slots_is_a_loop_over_the_slots(one_by_one, monkeypatch):
+    monkeypatch.setattr(devices, "_BYTES_AT_A_TIME", 8)  # two slots of a float32
+    slots, shared = jnp.arange(1.0, 8.0), {"a": jnp.float32(3)}
+
+    def function(shared, slot, nothing):
+        assert nothing is None
+        return shared["a"] * slot, slot**2
+
+    result = devices.over_slots(function, shared, slots, None, one_by_one=one_by_one)
+    np.testing.assert_allclose(result[0], 3 * np.arange(1, 8))
+    np.testing.assert_allclose(result[1], np.arange(1, 8) ** 2)
