@@ -23,7 +23,8 @@ def table(outcomes: "list[Outcome]") -> Table:
     shown = Table(
         title="Test accuracy in %, mean ± s.d. over seeds",
         caption="mean model: all models averaged. each: mean over the live models.\n"
-        "messages, gradients: of one run. time: all seeds, with compilation.\n"
+        "messages, gradients: of one run. time: all seeds, compiled, without the sweep."
+        "\n"
         "All-reduce is counted as every node sending its model to every other.",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),

@@ -74,7 +74,7 @@ def environment() -> dict[str, Any]:
     """What a reader needs to know to get the same numbers."""
     packages = ("tele_jax", "jax", "jaxlib", "flax", "optax", "numpy")
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": ["python", *sys.orig_argv[1:]],
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in packages},
         "devices": [str(device) for device in jax.devices()],

@@ -87,7 +87,7 @@ def _tell(run: Run, num_rounds: int, label: str) -> None:
     name = f"{label}: " if label else ""
     if (done := _num_done(run)) < num_rounds:
         tqdm.write(
-            f"{name}interrupted after {done} of {num_rounds} rounds; these are kept.",
+            f"{name}interrupted after {done} of {num_rounds} rounds.",
             file=sys.stderr,
         )
     diverged = ~np.isfinite(np.asarray(run.info.loss))

@@ -199,8 +199,9 @@ def _strong(part: Any) -> Any:
         if callable(leaf):
             raise ValueError(
                 f"simulate: got {leaf} among the numbers of {type(part).__name__}; "
-                "name the function in a jax.tree_util.Partial, such as "
-                "direction=Partial(optax.trace, decay=0.9)."
+                "name the function of a direction in a jax.tree_util.Partial, such as "
+                "Partial(optax.trace, decay=0.9), and give a schedule of step sizes as "
+                "an array, one for every round."
             )
         return leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf
 

@@ -68,7 +68,7 @@ def test_an_interrupt_keeps_what_is_done(capsys):
     assert calls == [0, 3, 3, 3]
     chex.assert_trees_all_equal(run, _whole(6, 3))
     told = capsys.readouterr().err
-    assert "study: interrupted after 6 of 12 rounds; these are kept." in told
+    assert "study: interrupted after 6 of 12 rounds." in told
 
 
 def test_other_errors_are_not_swallowed():
