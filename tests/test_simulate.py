@@ -266,7 +266,7 @@ def test_past_the_end_of_a_schedule_a_batched_run_is_nan_not_wrong():
 @pytest.mark.parametrize(
     ("learning_rate", "direction", "params", "sentence"),
     [
-        (0.1, optax.trace(0.9), jnp.ones(3), "name the function of a direction in a .*Partial"),
+        (0.1, optax.trace(0.9), jnp.ones(3), "name the function of a .*Partial"),
         (jnp.ones((2, 3)), None, jnp.ones(3), r"step sizes of shape \(2, 3\)"),
         (0.1, None, jnp.ones(3, jnp.int32), "params is int32, expected floating"),
     ],
