@@ -93,13 +93,13 @@ def simulate(
     if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
         observe = jax.tree_util.Partial(observe)
     algorithm, task, params, observe = map(_strong, (algorithm, task, params, observe))
-    run = _begin(algorithm, task, params, key, observe) if resume is None else resume
+    given = (algorithm, task, params, key, observe)
+    kinds = hash(jax.tree.structure(given))
+    run = _begin(*given, kinds) if resume is None else resume
     if num_rounds == 0:
         return run
     start, num_evals = _common(run.rounds[-1]), num_rounds // eval_every
-    further = _advance(
-        algorithm, task, params, run.state, key, start, observe, num_evals, eval_every
-    )
+    further = _advance(*given, kinds, run.state, start, num_evals, eval_every)
     return concatenate(run, further) if resume is None else further
 
 
@@ -122,11 +122,21 @@ def concatenate(*runs: Run) -> Run:
     return Run(runs[-1].state, rounds, measured, info)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="kinds")
 def _begin(
-    algorithm: Algorithm, task: Task, params: Params, key: Key, observe: Observe
+    algorithm: Algorithm,
+    task: Task,
+    params: Params,
+    key: Key,
+    observe: Observe,
+    kinds: int,
 ) -> Run:
-    """Zero rounds: the initial state, evaluated."""
+    """Zero rounds: the initial state, evaluated.
+
+    ``kinds`` tells the classes of the arguments apart. jax (0.10) takes two dataclasses
+    with equally many leaves for equal, and jit would run the program of the other.
+    """
+    del kinds
     checks.check_loss(task, params)
     state = algorithm.init(params, task)
     measured = jax.tree.map(
@@ -136,15 +146,16 @@ def _begin(
     return Run(state, jnp.zeros(1, jnp.int32), measured, info)
 
 
-@functools.partial(jax.jit, static_argnames=("num_evals", "eval_every"))
+@functools.partial(jax.jit, static_argnames=("kinds", "num_evals", "eval_every"))
 def _advance(
     algorithm: Algorithm,
     task: Task,
     params: Params,
-    state: Any,
     key: Key,
-    start: Array,
     observe: Observe,
+    kinds: int,
+    state: Any,
+    start: Array,
     num_evals: int,
     eval_every: int,
 ) -> Run:
@@ -153,6 +164,7 @@ def _advance(
     The scans are nested, not one scan with a ``cond``: under ``vmap`` a ``cond`` on
     the round number would evaluate in every round.
     """
+    del kinds
     checks.check_state(algorithm, task, params, state)
 
     def one_round(state: Any, t: Array) -> tuple[Any, Info]:

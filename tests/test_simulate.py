@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import struct
 from jax.extend.core import jaxprs_in_params
 
 import tele_jax as tele
@@ -278,3 +279,26 @@ def test_numbers_that_are_none_are_refused(learning_rate, direction, params, sen
         algorithm = algorithm.replace(direction=direction)
     with pytest.raises(ValueError, match=sentence):
         tele.simulate(algorithm, task, params, jax.random.key(0), num_rounds=2)
+
+
+def test_classes_of_equal_shape_keep_their_own_programs():
+    # jax 0.10 takes the dataclasses for equal, and by chance one for another.
+    def make(factor):
+        @struct.dataclass
+        class Task:
+            targets: jax.Array
+            num_nodes: int = struct.field(pytree_node=False, default=2)
+
+            def sample(self, key, node, count):
+                del key, count
+                return self.targets[node]
+
+            def loss(self, params, batch):
+                return factor * jnp.sum((params - batch) ** 2)
+
+        return Task(jnp.zeros((2, 3)))
+
+    algorithm, key = tele.DSGD(tele.graphs.ring(2), 0.0), jax.random.key(0)
+    for factor in range(1, 31):
+        run = tele.simulate(algorithm, make(factor), jnp.ones(3), key, num_rounds=1)
+        assert float(run.info.loss[0]) == 3 * factor
