@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 import tele_jax as tele
 from tele_jax import devices
@@ -106,6 +107,61 @@ def test_slots_are_evaluated_where_they_are():
     assert "all-gather" not in lowered.compile().as_text()
 
 
+@struct.dataclass
+class Awkward:
+    """A loss with a gradient of shared data and loops from constants inside."""
+
+    points: jax.Array
+
+    @property
+    def num_nodes(self):
+        return SLOTS
+
+    def sample(self, key, node, count):
+        del count
+        return jax.random.normal(key, (3,)) + node
+
+    def loss(self, params, batch):
+        def potential(points):
+            return jnp.sum(jnp.cos(points * params))
+
+        def half(x, _):
+            return x / 2 + batch, None
+
+        slope = jax.grad(potential)(self.points)
+        looped, _ = jax.lax.scan(half, jnp.zeros(3), length=3)
+        chosen = jax.lax.cond(batch[0] > 3, lambda: looped, lambda: jnp.ones(3))
+        return jnp.sum(slope**2) + jnp.sum((params - chosen) ** 2)
+
+
+def test_a_loss_may_hold_gradients_loops_and_branches():
+    task = Awkward(jnp.array([0.3, 0.5, 0.7]))
+
+    def go():
+        algorithm = tele.DSGD(tele.graphs.ring(SLOTS), 0.1)
+        key = jax.random.key(0)
+        return tele.simulate(algorithm, task, jnp.ones(3), key, num_rounds=5)
+
+    alone = go()
+    with jax.set_mesh(tele.slot_mesh(4)):
+        shared = go()
+    chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["dsgd_momentum", "teleportation"])
+def test_the_chunks_of_a_driven_run_share_one_program(algorithm):
+    def chunk(num_rounds, resume):
+        settings = {"num_rounds": num_rounds, "eval_every": None, "resume": resume}
+        return _simulate(algorithm, "ring", jax.random.key(1), **settings)
+
+    with jax.set_mesh(tele.slot_mesh(4)):
+        start = chunk(0, None)
+        chunk(5, start)
+        with helpers.compilations() as compiled:
+            chunk(5, chunk(5, start))
+    assert compiled == []
+
+
 def test_a_mesh_of_other_axes_changes_nothing():
     key = jax.random.key(1)
     alone = _simulate("dsgd", "ring", key)
@@ -134,7 +190,7 @@ def test_slots_that_cannot_be_shared_are_refused():
 def test_a_mesh_of_explicit_axes_is_refused():
     with (
         jax.set_mesh(jax.make_mesh((2,), ("slots",))),
-        pytest.raises(ValueError, match=r"axis \"slots\" is explicit.*slot_mesh"),
+        pytest.raises(ValueError, match=r"axis \"slots\" is not Auto.*slot_mesh"),
     ):
         _simulate("dsgd", "ring", jax.random.key(0))
 

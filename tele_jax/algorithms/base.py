@@ -41,7 +41,11 @@ class State(Protocol):
 
 
 class Algorithm(Protocol):
-    """A decentralized method: a frozen pytree dataclass with these two functions."""
+    """A decentralized method: a frozen pytree dataclass with these two functions.
+
+    ``devices.over_slots`` in place of ``jax.vmap`` keeps blocks of slots in the cache
+    of a CPU, and lets the devices of a mesh share them.
+    """
 
     def init(self, params: Params, task: Task) -> Any:
         """The state before round 0, every slot starting from ``params``.
@@ -94,7 +98,11 @@ def init_memory(name: str, direction: Direction, slots: Slots) -> Any:
             "level that the Partial names, such as "
             "def nesterov(decay): return optax.trace(decay, nesterov=True)."
         )
-    return jax.vmap(direction().init)(slots)
+    return over_slots(_init_memory, direction, slots)
+
+
+def _init_memory(direction: Direction, params: Params) -> Any:
+    return direction().init(params)
 
 
 def local_step(

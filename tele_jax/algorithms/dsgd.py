@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from tele_jax import tree
 from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.algorithms import base
+from tele_jax.devices import stack
 from tele_jax.gossip import mix
 from tele_jax.tasks.base import Task
 from tele_jax.topology import Topology, messages
@@ -58,7 +58,7 @@ class DSGD:
                 f"of {task.num_nodes} nodes, expected one slot per node; build the "
                 f"topology with {task.num_nodes} slots."
             )
-        slots = tree.stack(params, task.num_nodes)
+        slots = stack(params, task.num_nodes)
         return DSGDState(slots, base.init_memory("DSGD", self.direction, slots))
 
     def step(

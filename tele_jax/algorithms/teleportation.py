@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from tele_jax import tree
 from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.algorithms import base
 from tele_jax.algorithms.draw import draw_active
+from tele_jax.devices import stack
 from tele_jax.gossip import mix
 from tele_jax.tasks.base import Task
 from tele_jax.topology import Topology, messages
@@ -85,12 +85,12 @@ class Teleportation:
                 f'Teleportation: got fetch={self.fetch!r}, expected "merged" or '
                 '"two_phase".'
             )
-        slots = tree.stack(params, num_slots)
+        slots = stack(params, num_slots)
         memory = base.init_memory("Teleportation", self.direction, slots)
         draws = None
         if base.counts_draws(task):
             draws = jnp.zeros(task.num_nodes, jnp.int32)
-        nobody = jnp.full(num_slots, -1, jnp.int32)
+        nobody = stack(jnp.int32(-1), num_slots)
         return TeleportationState(slots, memory, nobody, draws)
 
     def step(
