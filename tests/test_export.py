@@ -62,6 +62,7 @@ TASKS = {
     "equal_hessians": _equal_hessians,
     "logistic_regression": _logistic,
     "softmax": lambda: _digits("softmax"),
+    "mlp": lambda: _digits("mlp"),
     "lenet": lambda: _blank_images("lenet"),
 }
 
