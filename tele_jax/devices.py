@@ -108,8 +108,8 @@ def stack(params: Params, num_slots: int) -> Slots:
 def _check(mesh: AbstractMesh, num_slots: int) -> None:
     if _AXIS not in mesh.auto_axes:
         raise ValueError(
-            f'over_slots: got a mesh whose axis "{_AXIS}" is not Auto, expected one that '
-            "is; make the mesh with slot_mesh()."
+            f'over_slots: got a mesh whose axis "{_AXIS}" is not Auto, expected one '
+            "that is; make the mesh with slot_mesh()."
         )
     if num_slots % (num_devices := mesh.shape[_AXIS]):
         raise ValueError(
