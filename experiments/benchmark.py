@@ -23,10 +23,19 @@ from typing import Literal
 import jax
 import tyro
 
-from experiments.benchmarks import measure, overhead, peers, scaling, throughput
+from experiments.benchmarks import (
+    building,
+    measure,
+    overhead,
+    peers,
+    scaling,
+    throughput,
+)
 from experiments.benchmarks.measure import Record
 
-Section = Literal["throughput", "overhead", "teleportation", "gossip", "sweep"]
+Section = Literal[
+    "throughput", "overhead", "teleportation", "gossip", "sweep", "building"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +110,10 @@ def _sweep(config: Config) -> list[Record]:
     return scaling.sweep(num_seeds=5, num_rates=8, rounds=300, pairs=config.pairs)
 
 
+def _building(config: Config) -> list[Record]:
+    return building.building(config.repeats)
+
+
 SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "Do all compute the same? Sums of all parameters after 5 rounds": (
         "throughput",
@@ -114,6 +127,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     ),
     "Time of gossip over that of a copy": ("gossip", _gossip),
     "Time of separate calls over that of one program": ("sweep", _sweep),
+    "Building topologies of 100,000 slots": ("building", _building),
 }
 
 

@@ -1,19 +1,22 @@
 """tele_jax: a vectorized simulator of decentralized learning in JAX."""
 
+from tele_jax import analysis as analysis
 from tele_jax import gossip as gossip
 from tele_jax import graphs as graphs
 from tele_jax import metrics as metrics
+from tele_jax import mixing as mixing
 from tele_jax import tasks as tasks
 from tele_jax import tree as tree
 from tele_jax._types import Metrics as Metrics
 from tele_jax.algorithms.dsgd import DSGD as DSGD
 from tele_jax.algorithms.teleportation import Teleportation as Teleportation
+from tele_jax.analysis import contraction as contraction
 from tele_jax.devices import slot_mesh as slot_mesh
+from tele_jax.mixing import Mixing as Mixing
 from tele_jax.simulate import Run as Run
 from tele_jax.simulate import concatenate as concatenate
 from tele_jax.simulate import simulate as simulate
-from tele_jax.topology import Mixing as Mixing
+from tele_jax.topology import Periodic as Periodic
 from tele_jax.topology import Topology as Topology
-from tele_jax.topology import contraction as contraction
 from tele_jax.topology import from_matrices as from_matrices
 from tele_jax.topology import to_matrices as to_matrices

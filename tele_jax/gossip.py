@@ -1,18 +1,22 @@
 """Gossip: every slot replaces its model by a weighted average of what it receives."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from tele_jax._types import Array, Slots
-from tele_jax.topology import Mixing
+from tele_jax._types import Array, Params, Slots
+from tele_jax.mixing import AnyMixing, Mixing, Push, RankOne, Repeated, num_slots
 
 _MAX_UNROLLED = 16
 """Longest sum of row-gathers written out: compile time grows with its length."""
 _DENSE_FRACTION = 8
 """With more than k / 8 senders per slot a dense product is the faster one."""
 
+_HIGHEST = jax.lax.Precision.HIGHEST
 
-def mix(mixing: Mixing, slots: Slots) -> Slots:
+
+def mix(mixing: AnyMixing, slots: Slots) -> Slots:
     """One round of gossip, x_i ← Σ_c weights[c, i] · x[senders[c, i]].
 
     This is the sparse mixing-matrix einsum
@@ -20,9 +24,11 @@ def mix(mixing: Mixing, slots: Slots) -> Slots:
     weighted row-gathers (the einsum would first copy every model m times), or as a
     dense product when the matrix is nearly full. Summed in float32 or wider, at the
     highest precision: rounding to fewer bits would bias an average of many rounds.
+    The other forms of a round are a sum over segments (``Push``), one common sum
+    (``RankOne``), and rounds one after the other (``Repeated``).
 
     Args:
-      mixing: the senders and weights of this round, [m, k].
+      mixing: this round, what ``Topology.at`` gives.
       slots: a tree of floating-point leaves [k, ...].
 
     Returns:
@@ -32,6 +38,17 @@ def mix(mixing: Mixing, slots: Slots) -> Slots:
     >>> mix(graphs.complete(2).at(0), jnp.array([[0.0], [4.0]])).tolist()
     [[2.0], [2.0]]
     """
+    if isinstance(mixing, Repeated):
+
+        def one_round(slots: Slots, one: Any) -> tuple[Slots, None]:
+            return mix(one, slots), None
+
+        mixed, _ = jax.lax.scan(one_round, slots, mixing.rounds)
+        return mixed
+    if isinstance(mixing, RankOne):
+        return jax.tree.map(lambda leaf: _mix_rank_one(mixing, leaf), slots)
+    if isinstance(mixing, Push):
+        return jax.tree.map(lambda leaf: _mix_by_segments(mixing, leaf), slots)
     num_senders, num_slots = mixing.senders.shape
     if num_senders <= _MAX_UNROLLED and num_senders * 2 <= max(num_slots, 6):
         return jax.tree.map(lambda leaf: _mix_by_gathers(mixing, leaf), slots)
@@ -39,6 +56,38 @@ def mix(mixing: Mixing, slots: Slots) -> Slots:
         matrix = _dense(mixing)
         return jax.tree.map(lambda leaf: _mix_dense(matrix, leaf), slots)
     return jax.tree.map(lambda leaf: _mix_by_loop(mixing, leaf), slots)
+
+
+def mean_drift(mixing: AnyMixing, slots: Slots, alive: Array | None = None) -> Params:
+    """How far a round of gossip moves the mean model of the living.
+
+    (1/a) Σ_{i alive} (x_i after − x_i before). It is 0, up to rounding, if W is doubly
+    stochastic; gossip on directed graphs with a dead slot need not be.
+
+    Args:
+      mixing: the round, such as one of ``graphs.restrict``.
+      slots: a tree of leaves [k, ...].
+      alive: bool[k], at least one true; all by default.
+
+    Returns:
+      One model, leaves [...].
+
+    >>> from tele_jax import graphs
+    >>> line, alive = graphs.exponential(3), jnp.array([True, True, False])
+    >>> slots = jnp.array([0.0, 1.0, 5.0])
+    >>> drift = mean_drift(graphs.restrict(line, alive).at(0), slots, alive)
+    >>> bool(abs(drift) < 1e-6)
+    True
+    """
+    size = num_slots(mixing)
+    alive = jnp.ones(size, bool) if alive is None else alive
+    share = alive / jnp.sum(alive)
+
+    def drift(before: Array, after: Array) -> Array:
+        moved = after.astype(_accumulator(before)) - before
+        return jnp.tensordot(share, moved, axes=1, precision=_HIGHEST)
+
+    return jax.tree.map(drift, slots, mix(mixing, slots))
 
 
 def _accumulator(leaf: Array) -> jnp.dtype:
@@ -77,7 +126,31 @@ def _mix_dense(matrix: Array, leaf: Array) -> Array:
         matrix,
         leaf,
         axes=1,
-        precision=jax.lax.Precision.HIGHEST,
+        precision=_HIGHEST,
         preferred_element_type=_accumulator(leaf),
     )
     return mixed.astype(leaf.dtype)
+
+
+def _mix_by_segments(mixing: Push, leaf: Array) -> Array:
+    def add(total: Array, row: Push) -> tuple[Array, None]:
+        return total.at[row.targets].add(_weighted(row.weights, leaf)), None
+
+    # Written out for the few targets of a slot, so that XLA may join the loops.
+    unroll = min(len(mixing.weights), _MAX_UNROLLED)
+    start = jnp.zeros_like(leaf, _accumulator(leaf))
+    total, _ = jax.lax.scan(add, start, mixing, unroll=unroll)
+    return total.astype(leaf.dtype)
+
+
+def _mix_rank_one(mixing: RankOne, leaf: Array) -> Array:
+    accumulator = _accumulator(leaf)
+    common = jnp.tensordot(
+        mixing.send,
+        leaf,
+        axes=1,
+        precision=_HIGHEST,
+        preferred_element_type=accumulator,
+    )
+    heard = _weighted(mixing.receive, common[None].astype(accumulator))
+    return (_weighted(mixing.own, leaf) + heard).astype(leaf.dtype)

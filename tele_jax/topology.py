@@ -1,40 +1,48 @@
-"""Who mixes with whom: sparse, possibly time-varying mixing matrices.
+"""Who mixes with whom in every round: schedules of mixing matrices.
 
 A round of gossip is X ← X W with the models as columns of X, so column i of W holds
-the weights with which slot i averages what it receives. Only the non-zero entries of
-a column are kept, as a list of senders and a list of weights.
+the weights with which slot i averages what it receives.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from tele_jax._types import Array
+from tele_jax.mixing import AnyMixing, Mixing, matrix
 
 _TOLERANCE = 1e-5
 """How far a column or row sum may be from 1: matrices given in float32 pass."""
 
+Stochastic = Literal["doubly", "column", "row"]
 
-class Mixing(NamedTuple):
-    """One round's gossip: slot i averages ``senders[:, i]`` with ``weights[:, i]``.
 
-    Columns shorter than m are padded with the slot itself at weight 0.
+class Topology(Protocol):
+    """A schedule of mixings over k slots: a frozen pytree dataclass with these.
+
+    It holds no clock, and its numbers (weights, a random key) are leaves.
     """
 
-    senders: Array
-    """int32[m, k]"""
-    weights: Array
-    """float32[m, k]"""
+    @property
+    def num_slots(self) -> int:
+        """The number k of slots."""
+
+    @property
+    def period(self) -> int | None:
+        """The number p of rounds after which it repeats; None if rounds are random."""
+
+    def at(self, t: Array | int) -> AnyMixing:
+        """The mixing of round t, always the same for the same t."""
 
 
 @struct.dataclass
-class Topology:
-    """A periodic schedule of mixings over k slots.
+class Periodic:
+    """A periodic schedule whose every sender and weight is written down.
 
-    It holds no clock: ``at(t)`` gives round t. Make one with ``tele_jax.graphs`` or
-    with ``from_matrices``. Its arrays are leaves, so weights can be swept.
+    Make one with ``tele_jax.graphs`` or with ``from_matrices``.
     """
 
     senders: Array
@@ -66,8 +74,9 @@ class Topology:
 def from_matrices(
     matrices: np.ndarray,
     *,
-    stochastic: Literal["doubly", "column", "row"] = "doubly",
-) -> Topology:
+    stochastic: Stochastic = "doubly",
+    symmetric: bool = False,
+) -> Periodic:
     """A topology from its mixing matrices, X ← X W⁽ᵗ ᵐᵒᵈ ᵖ⁾.
 
     Args:
@@ -76,10 +85,12 @@ def from_matrices(
       stochastic: which sums must be 1. ``"column"``: every slot averages what it
         receives. ``"row"``: every slot splits what it sends, as in push-sum.
         ``"doubly"``: both, and then gossip preserves the mean of the slots.
+      symmetric: whether W = Wᵀ is promised, and so checked.
 
     Raises:
-      ValueError: the shape is not square, an entry is negative or not finite, or a sum
-        is not 1; it names the round and the column or row.
+      ValueError: the shape is not square, an entry is negative or not finite, a sum
+        is not 1, or a promised symmetry is not there; it names the round and the
+        entry, column or row.
 
     >>> swap = from_matrices(np.array([[0.5, 0.5], [0.5, 0.5]]))
     >>> swap.at(0).weights.tolist()
@@ -104,56 +115,47 @@ def from_matrices(
             else '; pass stochastic="column" if the mean need not be preserved'
         )
         _check_sums(matrices.sum(axis=2), "row", hint)
+    if symmetric:
+        _check_symmetry(matrices)
     return _from_columns(matrices)
 
 
-def to_matrices(topology: Topology) -> np.ndarray:
-    """The mixing matrices of one period, float64[p, k, k], with X ← X W.
+def to_matrices(
+    topology: Topology, num_rounds: int | None = None, *, start: int = 0
+) -> np.ndarray:
+    """The mixing matrices of some rounds, float64[num_rounds, k, k], X ← X W.
+
+    Args:
+      topology: any.
+      num_rounds: how many; by default one period, which a random topology has not.
+      start: the first round.
+
+    Raises:
+      ValueError: the topology is random and ``num_rounds`` was not given.
 
     >>> from tele_jax import graphs
     >>> to_matrices(graphs.complete(2)).tolist()
     [[[0.5, 0.5], [0.5, 0.5]]]
     """
-    senders = np.asarray(topology.senders)
-    period, _, num_slots = senders.shape
-    matrices = np.zeros((period, num_slots, num_slots))
-    rounds = np.arange(period)[:, None, None]
-    receivers = np.arange(num_slots)[None, None, :]
-    weights = np.asarray(topology.weights, np.float64)
-    np.add.at(matrices, (rounds, senders, receivers), weights)
-    return matrices
-
-
-def contraction(topology: Topology) -> float:
-    """How much one period of gossip shrinks disagreement, p = 1 − ‖W⁽¹⁾⋯W⁽ᵖ⁾ − J‖₂².
-
-    J = 𝟏𝟏ᵀ/k, and ‖X W − X̄‖² ≤ (1 − p) ‖X − X̄‖² over the period. p = 1 means that a
-    period averages exactly, p = 0 that it need not bring the slots closer.
-
-    Source: A. Koloskova, N. Loizou, S. Boreiri, M. Jaggi, S. U. Stich, *A Unified
-    Theory of Decentralized SGD with Changing Topology and Local Updates*, ICML 2020,
-    arXiv 2003.10422.
-
-    >>> from tele_jax import graphs
-    >>> round(contraction(graphs.ring(16)), 4)
-    0.0989
-    """
-    product = np.eye(topology.num_slots)
-    for matrix in to_matrices(topology):
-        product = product @ matrix
-    norm = np.linalg.norm(product - 1.0 / topology.num_slots, ord=2)
-    return float(1.0 - norm**2)
-
-
-def messages(mixing: Mixing) -> Array:
-    """Which entries of a mixing are models that travel: bool[m, k].
-
-    >>> from tele_jax import graphs
-    >>> int(messages(graphs.ring(5).at(0)).sum())
-    10
-    """
-    own = jnp.arange(mixing.senders.shape[1], dtype=jnp.int32)
-    return (mixing.weights != 0) & (mixing.senders != own[None, :])
+    num_rounds = topology.period if num_rounds is None else num_rounds
+    if num_rounds is None:
+        raise ValueError(
+            f"to_matrices: {type(topology).__name__} is random and has no period; say "
+            "how many rounds with num_rounds=."
+        )
+    if isinstance(topology, Periodic):
+        leaves = np.asarray(topology.senders), np.asarray(topology.weights)
+        mixings = [
+            Mixing(*(leaf[t % topology.period] for leaf in leaves))
+            for t in range(start, start + num_rounds)
+        ]
+    else:
+        rounds = start + jnp.arange(num_rounds, dtype=jnp.int32)
+        stacked = jax.device_get(jax.vmap(topology.at)(rounds))
+        mixings = [
+            jax.tree.map(lambda leaf, t=t: leaf[t], stacked) for t in range(num_rounds)
+        ]
+    return np.stack([matrix(mixing) for mixing in mixings])
 
 
 def _check_entries(matrices: np.ndarray) -> None:
@@ -186,7 +188,20 @@ def _check_sums(sums: np.ndarray, kind: str, hint: str) -> None:
         )
 
 
-def _from_columns(matrices: np.ndarray) -> Topology:
+def _check_symmetry(matrices: np.ndarray) -> None:
+    mirrored = matrices.transpose(0, 2, 1)
+    wrong = np.argwhere(np.abs(matrices - mirrored) > _TOLERANCE)
+    if len(wrong):
+        t, row, column = (int(i) for i in wrong[0])
+        raise ValueError(
+            f"from_matrices: round {t} has {matrices[t, row, column]:.6g} in row "
+            f"{row}, column {column} and {matrices[t, column, row]:.6g} in row "
+            f"{column}, column {row}, expected the same; pass symmetric=False if W is "
+            "directed."
+        )
+
+
+def _from_columns(matrices: np.ndarray) -> Periodic:
     """Keep the non-zero entries of every column, padded to the longest column."""
     num_slots = matrices.shape[1]
     degree = int((matrices != 0).sum(axis=1).max())
@@ -198,6 +213,6 @@ def _from_columns(matrices: np.ndarray) -> Topology:
     return from_senders(senders, weights)
 
 
-def from_senders(senders: np.ndarray, weights: np.ndarray) -> Topology:
+def from_senders(senders: np.ndarray, weights: np.ndarray) -> Periodic:
     """Unchecked: for builders in this package that are right by construction."""
-    return Topology(jnp.asarray(senders, jnp.int32), jnp.asarray(weights, jnp.float32))
+    return Periodic(jnp.asarray(senders, jnp.int32), jnp.asarray(weights, jnp.float32))

@@ -14,7 +14,8 @@ from flax import struct
 from tele_jax import tree
 from tele_jax.algorithms.base import Info
 from tele_jax.gossip import mix
-from tele_jax.topology import Topology, messages
+from tele_jax.mixing import count_messages
+from tele_jax.topology import Topology
 
 
 class GradientTrackingState(NamedTuple):
@@ -52,5 +53,5 @@ class GradientTracking:
         stepped = jax.tree.map(
             lambda x, y: x - self.learning_rate * y, state.params, tracker
         )
-        info = Info(losses.mean(), 2 * messages(mixing).sum(dtype=jnp.int32))
+        info = Info(losses.mean(), 2 * count_messages(mixing))
         return GradientTrackingState(mix(mixing, stepped), tracker, now), info

@@ -1,17 +1,22 @@
 """The cases every law runs on: add an algorithm or a graph here, in one line."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import networkx as nx
 import numpy as np
 import optax
 
 import tele_jax as tele
+from tele_jax import graphs
+from tele_jax.mixing import Repeated, matrix
 from tests.gradient_tracking import GradientTracking
+from tests.graphs.families import BUILDERS as BUILDERS
+from tests.graphs.families import FORMS as FORMS
+from tests.graphs.families import power_of_two_below, random_tree, sides
 
 Partial = jax.tree_util.Partial
 MOMENTUM = Partial(optax.trace, decay=0.9)
@@ -26,19 +31,19 @@ ALGORITHMS: dict[str, Callable[..., Any]] = {
 """Name to ``(topology, learning_rate) -> algorithm``."""
 
 GRAPHS: dict[str, Callable[[int], tele.Topology]] = {
-    "ring": tele.graphs.ring,
-    "chain": tele.graphs.chain,
-    "star": tele.graphs.star,
-    "complete": tele.graphs.complete,
-    "torus": lambda k: tele.graphs.torus(*_sides(k)),
-    "hypercube": lambda k: tele.graphs.hypercube(1 << (k.bit_length() - 1)),
-    "exponential": tele.graphs.exponential,
-    "one_peer_exponential": tele.graphs.one_peer_exponential,
-    "random_tree": lambda k: tele.graphs.from_networkx(
-        nx.random_labeled_tree(k, seed=k) if k > 1 else nx.empty_graph(1)
-    ),
+    "ring": graphs.ring,
+    "chain": graphs.chain,
+    "star": graphs.star,
+    "complete": graphs.complete,
+    "torus": lambda k: graphs.torus(*sides(k)),
+    "hypercube": lambda k: graphs.hypercube(power_of_two_below(k)),
+    "exponential": graphs.exponential,
+    "one_peer_exponential": graphs.one_peer_exponential,
+    "base_2": lambda k: graphs.base_graph(k, 1),
+    "random_tree": random_tree,
 }
 """Name to a topology of k slots (the hypercube: of the power of two below)."""
+
 
 SIZES = (1, 2, 5, 8, 16)
 
@@ -78,6 +83,43 @@ def trajectory(algorithm: Any, task: Any, num_rounds: int, seed: int = 3) -> np.
     return np.stack(slots)
 
 
+@jax.jit
+def at(topology: tele.Topology, t: Any) -> Any:
+    """Round t, as one program for all topologies of one shape."""
+    return topology.at(t)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def rounds(topology: tele.Topology, num_rounds: int) -> Any:
+    """The first mixings of a topology, stacked: one program for many rounds."""
+    return jax.vmap(topology.at)(jnp.arange(num_rounds, dtype=jnp.int32))
+
+
+def matrices(topology: tele.Topology, num_rounds: int | None = None) -> np.ndarray:
+    """As ``tele.to_matrices``, which runs operation by operation what is random."""
+    if isinstance(topology, tele.Periodic):
+        return tele.to_matrices(topology, num_rounds)
+    num_rounds = num_rounds or topology.period
+    stacked = jax.device_get(rounds(topology, num_rounds))
+    return np.stack([matrix(part(stacked, t)) for t in range(num_rounds)])
+
+
+def part(stacked: Any, index: int) -> Any:
+    """One entry of the leading axis of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[index], stacked)
+
+
+def each_round(mixing: Any) -> list[np.ndarray]:
+    """The matrices of the rounds of gossip in one step."""
+    if not isinstance(mixing, Repeated):
+        return [matrix(mixing)]
+    return [matrix(part(mixing.rounds, r)) for r in range(_length(mixing.rounds))]
+
+
+def _length(stacked: Any) -> int:
+    return len(jax.tree.leaves(stacked)[0])
+
+
 @contextlib.contextmanager
 def compilations() -> Iterator[list[str]]:
     """The programs that XLA compiles inside the block."""
@@ -93,8 +135,3 @@ def compilations() -> Iterator[list[str]]:
         yield compiled
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
-
-
-def _sides(number: int) -> tuple[int, int]:
-    rows = max(r for r in range(1, int(number**0.5) + 1) if number % r == 0)
-    return rows, number // rows

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tele_jax.algorithms.draw import draw_active
+from tele_jax.draw import draw_active
 
 Gradient = Callable[[int, int, np.ndarray], np.ndarray]
 """(round, node, x) -> the gradient of F_node at x with this round's noise."""

@@ -10,6 +10,7 @@ from flax import struct
 import tele_jax as tele
 from tele_jax import devices
 from tests import helpers
+from tests.test_laws import FORMS
 
 SLOTS, NODES = 8, 19
 
@@ -38,6 +39,22 @@ def test_devices_that_share_the_slots_compute_what_one_does(
     alone = _simulate(algorithm, graph, key)
     with jax.set_mesh(tele.slot_mesh(num_devices)):
         shared = _simulate(algorithm, graph, key)
+    chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_devices_share_every_form_of_gossip(form):
+    topology = FORMS[form](5 if form == "side by side" else SLOTS)
+    task, key = helpers.quadratic(NODES), jax.random.key(1)
+
+    def go():
+        algorithm = tele.Teleportation(topology, 0.3)
+        return tele.simulate(algorithm, task, jnp.ones(3), key, num_rounds=6)
+
+    assert topology.num_slots == SLOTS
+    alone = go()
+    with jax.set_mesh(tele.slot_mesh(4)):
+        shared = go()
     chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tele_jax as tele
 from tele_jax import devices
 from tests import helpers
+from tests.test_laws import FORMS
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 NODES = 4
@@ -97,3 +98,19 @@ def test_a_run_is_exported_for_every_platform(algorithm, task):
         chex.assert_trees_all_close(
             exported.call(*arguments), run(*arguments), rtol=1e-5, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_gossip_is_exported_for_every_platform(form):
+    topology = FORMS[form](NODES)
+    slots = jnp.arange(topology.num_slots * 3.0).reshape(-1, 3)
+
+    def gossip(slots, t):
+        mixing = topology.at(t)
+        return tele.gossip.mix(mixing, slots), tele.mixing.count_messages(mixing)
+
+    exported = jax.export.export(jax.jit(gossip), platforms=PLATFORMS)(slots, 2)
+    assert exported.platforms == PLATFORMS
+    chex.assert_trees_all_close(
+        exported.call(slots, 2), gossip(slots, 2), rtol=1e-5, atol=1e-6
+    )

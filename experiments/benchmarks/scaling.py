@@ -52,9 +52,15 @@ def _least_squares(num_nodes: int, dim: int) -> tele.tasks.Quadratic:
 
 def gossip(pairs: int) -> list[Record]:
     """One round of gossip over one copy of the same array."""
-    cases = {
+    cases: dict[str, tuple[tele.Topology, int]] = {
         "ring": (tele.graphs.ring(64), 100_000),
         "exponential": (tele.graphs.exponential(1024), 10_000),
+        "Base-2": (tele.graphs.base_graph(1000, 1), 10_000),
+        "complete": (tele.graphs.complete(1024), 10_000),
+        "random matching": (
+            tele.graphs.random_matching(1024, jax.random.key(0)),
+            10_000,
+        ),
     }
     return [
         _gossip(name, topology, dim, pairs) for name, (topology, dim) in cases.items()
@@ -74,7 +80,7 @@ def _gossip(name: str, topology: tele.Topology, dim: int, pairs: int) -> Record:
         "topology": name,
         "slots": num_slots,
         "parameters": dim,
-        "senders": topology.senders.shape[1],
+        "senders": 1 + tele.analysis.degrees(topology, 1).in_max,
         "gossip, ms": mixed,
         "copy, ms": copied,
         **measure.quotient(seconds[:, 0], seconds[:, 1]),

@@ -29,7 +29,7 @@ class Info(NamedTuple):
     loss: Array
     """float32[]: mean over the slots of the loss on the batch, before the step."""
     messages: Array
-    """int32[]: models sent between nodes."""
+    """int32[]: models sent between nodes; 2³¹ − 1 if there are more."""
 
 
 class State(Protocol):

@@ -15,8 +15,9 @@ from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.algorithms import base
 from tele_jax.devices import stack
 from tele_jax.gossip import mix
+from tele_jax.mixing import count_messages
 from tele_jax.tasks.base import Task
-from tele_jax.topology import Topology, messages
+from tele_jax.topology import Topology
 
 
 class DSGDState(NamedTuple):
@@ -80,5 +81,5 @@ class DSGD:
             self.direction,
         )
         mixing = self.topology.at(t)
-        info = base.Info(after.losses.mean(), messages(mixing).sum(dtype=jnp.int32))
+        info = base.Info(after.losses.mean(), count_messages(mixing))
         return DSGDState(mix(mixing, after.params), after.memory), info

@@ -12,11 +12,12 @@ from flax import struct
 
 from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.algorithms import base
-from tele_jax.algorithms.draw import draw_active
 from tele_jax.devices import stack
+from tele_jax.draw import draw_active
 from tele_jax.gossip import mix
+from tele_jax.mixing import count_messages
 from tele_jax.tasks.base import Task
-from tele_jax.topology import Topology, messages
+from tele_jax.topology import Topology
 
 
 class TeleportationState(NamedTuple):
@@ -118,8 +119,7 @@ class Teleportation:
     def _messages(self, previous: Array, nodes: Array, t: Array) -> Array:
         if self.fetch == "merged":
             # What the last round would have gossiped, pulled by the next holder.
-            mixing = self.topology.at(t - 1)
-            pulled = (mixing.weights != 0) & (previous[mixing.senders] != nodes[None])
-            return jnp.where(t > 0, pulled.sum(dtype=jnp.int32), 0)
+            pulled = count_messages(self.topology.at(t - 1), previous, nodes)
+            return jnp.where(t > 0, pulled, 0)
         fetched = jnp.where(t > 0, (previous != nodes).sum(dtype=jnp.int32), 0)
-        return fetched + messages(self.topology.at(t)).sum(dtype=jnp.int32)
+        return fetched + count_messages(self.topology.at(t))

@@ -11,8 +11,8 @@ import pytest
 from flax import struct
 
 import tele_jax as tele
-from tele_jax.algorithms.draw import draw_active
 from tele_jax.algorithms.teleportation import TeleportationState
+from tele_jax.draw import draw_active
 from tests import helpers
 
 SEED = 3

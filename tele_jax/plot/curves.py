@@ -1,13 +1,10 @@
-"""Figures: methods against each other, and who owns which labels."""
+"""Methods against each other: curves with a band over seeds."""
 
 from collections.abc import Mapping
 from itertools import cycle
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#d1495b", "#00798c", "#595959", "#edae49", "#66a182", "#8d6a9f")
 """Told apart by most colour-blind readers, and in this order in every figure."""
@@ -34,6 +31,7 @@ def curves(
       linestyle: as in Matplotlib; lines that are not solid get no legend entry.
       logarithmic: draw x on a logarithmic axis, and leave out what stands at x = 0.
 
+    >>> import matplotlib.pyplot as plt
     >>> figure, axes = plt.subplots()
     >>> rounds, accuracy = np.arange(3), np.array([[0.1, 0.5, 0.7], [0.1, 0.6, 0.8]])
     >>> curves(axes, {"DSGD": (rounds, accuracy)}, xlabel="round", ylabel="accuracy")
@@ -61,40 +59,3 @@ def curves(
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def label_histogram(counts: np.ndarray, *, title: str = "") -> Figure:
-    """Who owns which labels: one bar per node, one colour per label.
-
-    Args:
-      counts: int[n, classes], as ``tasks.partition.label_counts`` gives it.
-      title: above the figure.
-
-    Returns:
-      The figure, to show or to save.
-
-    >>> figure = label_histogram(np.array([[3, 0], [1, 2]]), title="two nodes")
-    >>> len(figure.axes[0].patches)  # a bar for every node and label
-    4
-    >>> plt.close(figure)
-    """
-    num_nodes, num_classes = counts.shape
-    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
-    below = np.zeros(num_nodes)
-    palette = plt.get_cmap("tab10" if num_classes <= 10 else "tab20")
-    for label in range(num_classes):
-        axes.bar(
-            np.arange(num_nodes),
-            counts[:, label],
-            bottom=below,
-            width=1.0 if num_nodes > 100 else 0.9,
-            color=palette(label % palette.N),
-            label=str(label),
-        )
-        below += counts[:, label]
-    axes.set(xlabel="node", ylabel="examples owned", xlim=(-0.6, num_nodes - 0.4))
-    axes.set_title(title)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(title="label", loc="outside right center", frameon=False)
-    return figure

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from tele_jax.algorithms.draw import draw_active, resolve_swaps
+from tele_jax.draw import draw_active, resolve_swaps
 
 BIG = 10**6
 

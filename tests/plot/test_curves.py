@@ -1,4 +1,4 @@
-"""Figures: labelled axes, and lines and bars at the right heights."""
+"""Curves: labelled axes, lines and bands at the right heights."""
 
 import matplotlib as mpl
 
@@ -76,24 +76,3 @@ def test_more_methods_than_colours_start_over(axes):
     methods = {str(i): (X, Y) for i in range(len(plot.COLOURS) + 1)}
     plot.curves(axes, methods, xlabel="x", ylabel="y")
     assert axes.lines[-1].get_color() == axes.lines[0].get_color() == plot.COLOURS[0]
-
-
-@pytest.mark.parametrize("num_classes", [3, 12])
-def test_label_histogram_stacks_the_counts(num_classes):
-    counts = np.random.default_rng(0).integers(0, 9, (4, num_classes))
-    figure = plot.label_histogram(counts, title="who owns what")
-    (axes,) = figure.axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("node", "examples owned")
-    assert axes.get_title() == "who owns what"
-    bars = axes.containers
-    assert [bar.get_label() for bar in bars] == [str(i) for i in range(num_classes)]
-    heights = np.array([[patch.get_height() for patch in bar] for bar in bars])
-    np.testing.assert_array_equal(heights, counts.T)
-    bottoms = np.array([[patch.get_y() for patch in bar] for bar in bars])
-    np.testing.assert_array_equal(bottoms, np.cumsum(counts.T, axis=0) - counts.T)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.texts] == [
-        str(i) for i in range(num_classes)
-    ]
-    assert len({bar[0].get_facecolor() for bar in bars}) == num_classes
-    plt.close(figure)

@@ -1,0 +1,35 @@
+"""The topologies of the field: who may hear whom, and when."""
+
+from tele_jax.graphs.base import base_graph as base_graph
+from tele_jax.graphs.base import simple_base_graph as simple_base_graph
+from tele_jax.graphs.by_edges import barbell as barbell
+from tele_jax.graphs.by_edges import caveman as caveman
+from tele_jax.graphs.by_edges import chain as chain
+from tele_jax.graphs.by_edges import from_networkx as from_networkx
+from tele_jax.graphs.by_edges import star as star
+from tele_jax.graphs.combine import disjoint_union as disjoint_union
+from tele_jax.graphs.combine import repeat as repeat
+from tele_jax.graphs.equi import d_equistatic as d_equistatic
+from tele_jax.graphs.equi import od_equidyn as od_equidyn
+from tele_jax.graphs.equi import ou_equidyn as ou_equidyn
+from tele_jax.graphs.equi import u_equistatic as u_equistatic
+from tele_jax.graphs.finite_time import hyper_hypercube as hyper_hypercube
+from tele_jax.graphs.finite_time import one_peer_exponential as one_peer_exponential
+from tele_jax.graphs.finite_time import one_peer_hypercube as one_peer_hypercube
+from tele_jax.graphs.matchings import matcha as matcha
+from tele_jax.graphs.random_graphs import erdos_renyi as erdos_renyi
+from tele_jax.graphs.random_graphs import random_regular as random_regular
+from tele_jax.graphs.random_graphs import watts_strogatz as watts_strogatz
+from tele_jax.graphs.random_rounds import el_local as el_local
+from tele_jax.graphs.random_rounds import el_oracle as el_oracle
+from tele_jax.graphs.random_rounds import random_matching as random_matching
+from tele_jax.graphs.random_rounds import randomized_gossip as randomized_gossip
+from tele_jax.graphs.regular import complete as complete
+from tele_jax.graphs.regular import exponential as exponential
+from tele_jax.graphs.regular import hypercube as hypercube
+from tele_jax.graphs.regular import ring as ring
+from tele_jax.graphs.regular import torus as torus
+from tele_jax.graphs.rewired import lazy as lazy
+from tele_jax.graphs.rewired import randomly_relabel as randomly_relabel
+from tele_jax.graphs.rewired import relabel as relabel
+from tele_jax.graphs.rewired import restrict as restrict

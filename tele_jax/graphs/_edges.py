@@ -1,0 +1,138 @@
+"""A graph by its edges: is it connected, which weights, and the table of them."""
+
+from collections.abc import Hashable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+from scipy.sparse.linalg import eigsh
+
+from tele_jax.graphs import _build as build
+from tele_jax.topology import Periodic, Stochastic, from_senders
+
+Weights = Literal["metropolis_hastings", "max_degree", "laplacian", "best_constant"]
+
+_MAX_EXACT = 2048
+"""Most slots of which all eigenvalues are computed."""
+
+
+class Edges(NamedTuple):
+    """The edges of a graph of k slots: each undirected one once, none doubled."""
+
+    num_slots: int
+    start: np.ndarray
+    """int[E]"""
+    end: np.ndarray
+    """int[E]"""
+
+
+def undirected(name: str, edges: Edges) -> Periodic:
+    """Metropolis–Hastings weights on a connected graph."""
+    check_connected(name, edges, "choose other sizes")
+    return laplacian_table(name, edges, "metropolis_hastings")
+
+
+def check_connected(
+    name: str,
+    edges: Edges,
+    advice: str,
+    names: Sequence[Hashable] | None = None,
+    directed: bool = False,
+) -> None:
+    """Refuse a graph in parts, and name them; the advice is what to do."""
+    kind = "strong" if directed else "weak"
+    count, labels = csgraph.connected_components(_adjacency(edges), True, kind)
+    if count == 1:
+        return
+    names = range(edges.num_slots) if names is None else names
+    shown = []
+    for label in range(min(count, 3)):
+        members = np.flatnonzero(labels == label)
+        listed = ", ".join(str(names[i]) for i in members[:5])
+        shown.append(f"{{{listed}{', …' if len(members) > 5 else ''}}}")
+    raise ValueError(
+        f"{name}: the graph falls into {count} "
+        f"{'strongly connected ' if directed else ''}components, {', '.join(shown)}"
+        f"{', …' if count > 3 else ''}; {advice}."
+    )
+
+
+def _adjacency(edges: Edges) -> sparse.csr_array:
+    """Entry (i, j) is an edge from i to j."""
+    shape = (edges.num_slots, edges.num_slots)
+    ones = np.ones(len(edges.start))
+    return sparse.coo_array((ones, (edges.start, edges.end)), shape).tocsr()
+
+
+def both_ways(edges: Edges) -> Edges:
+    """Every undirected edge as two directed ones."""
+    return Edges(
+        edges.num_slots,
+        np.concatenate([edges.start, edges.end]),
+        np.concatenate([edges.end, edges.start]),
+    )
+
+
+def laplacian_table(name: str, edges: Edges, weights: Weights) -> Periodic:
+    arcs = both_ways(edges)
+    degree = np.bincount(arcs.end, minlength=edges.num_slots)
+    largest = max(1, int(degree.max()))
+    if weights == "metropolis_hastings":
+        of_arc = 1.0 / (1 + np.maximum(degree[arcs.start], degree[arcs.end]))
+    elif weights == "max_degree":
+        of_arc = np.full(len(arcs.start), 1 / largest)
+    elif weights == "laplacian":
+        of_arc = np.full(len(arcs.start), 1 / (1 + largest))
+    elif weights == "best_constant":
+        of_arc = np.full(len(arcs.start), min(1 / largest, _best_constant(edges)))
+    else:
+        raise ValueError(
+            f"{name}: got weights={weights!r}, expected one of "
+            '"metropolis_hastings", "max_degree", "laplacian", "best_constant".'
+        )
+    return _table(name, arcs, of_arc)
+
+
+def _best_constant(edges: Edges) -> float:
+    """2 / (λ₂ + λ_k) of the Laplacian."""
+    laplacian = csgraph.laplacian(_adjacency(both_ways(edges)))
+    if edges.num_slots <= _MAX_EXACT:
+        values = np.linalg.eigvalsh(laplacian.toarray())
+        return 2 / (values[min(1, len(values) - 1)] + values[-1] or 1.0)
+    (largest,) = eigsh(laplacian, 1, which="LA", return_eigenvectors=False)
+    # The smallest eigenvalues of L are the largest of λ_k I − L, where Lanczos is good.
+    flipped = largest * sparse.eye_array(edges.num_slots) - laplacian
+    values = eigsh(flipped, 2, which="LA", return_eigenvectors=False, tol=1e-6)
+    return 2 / (largest - values.min() + largest)
+
+
+def directed_table(
+    name: str, edges: Edges, directed: bool, stochastic: Stochastic
+) -> Periodic:
+    arcs = edges if directed else both_ways(edges)
+    if stochastic == "column":
+        heard = np.bincount(arcs.end, minlength=edges.num_slots)
+        return _table(name, arcs, 1 / (1 + heard[arcs.end]))
+    told = 1 / (1 + np.bincount(arcs.start, minlength=edges.num_slots))
+    return _table(name, arcs, told[arcs.start], own=told)
+
+
+def _table(
+    name: str, arcs: Edges, weights: np.ndarray, own: np.ndarray | None = None
+) -> Periodic:
+    """Senders of every slot, itself first; by default columns sum to 1."""
+    size = arcs.num_slots
+    heard = np.bincount(arcs.end, minlength=size)
+    build.check_table(name, size, 1 + int(heard.max()))
+    shape = (size, size)
+    by_receiver = sparse.coo_array((weights, (arcs.end, arcs.start)), shape).tocsr()
+    row = 1 + np.arange(len(weights)) - np.repeat(by_receiver.indptr[:-1], heard)
+    column = np.repeat(np.arange(size), heard)
+    senders = np.tile(np.arange(size, dtype=np.int32), (1 + int(heard.max()), 1))
+    senders[row, column] = by_receiver.indices
+    table = np.zeros(senders.shape)
+    table[row, column] = by_receiver.data
+    # Not below 0 by rounding, where the partners of a slot have all the weight.
+    table[0] = np.maximum(0.0, 1.0 - table.sum(axis=0)) if own is None else own
+    return from_senders(senders[None], table[None])

@@ -1,0 +1,186 @@
+"""What all builders refuse, and how much they hold at a hundred thousand slots."""
+
+import math
+
+import jax
+import networkx as nx
+import numpy as np
+import pytest
+
+import tele_jax as tele
+
+BIG = 100_000
+KEY = jax.random.key(0)
+
+BY_SIZE = {
+    "ring": tele.graphs.ring,
+    "chain": tele.graphs.chain,
+    "star": tele.graphs.star,
+    "complete": tele.graphs.complete,
+    "hypercube": tele.graphs.hypercube,
+    "exponential": tele.graphs.exponential,
+    "barbell": tele.graphs.barbell,
+    "one_peer_exponential": tele.graphs.one_peer_exponential,
+    "one_peer_hypercube": tele.graphs.one_peer_hypercube,
+    "hyper_hypercube": lambda k: tele.graphs.hyper_hypercube(k, 1),
+    "simple_base_graph": lambda k: tele.graphs.simple_base_graph(k, 1),
+    "base_graph": lambda k: tele.graphs.base_graph(k, 1),
+    "erdos_renyi": lambda k: tele.graphs.erdos_renyi(k, 0.5, 0),
+    "random_regular": lambda k: tele.graphs.random_regular(k, 2, 0),
+    "watts_strogatz": lambda k: tele.graphs.watts_strogatz(k, 2, 0.1, 0),
+    "d_equistatic": lambda k: tele.graphs.d_equistatic(k, 2, 0),
+    "u_equistatic": lambda k: tele.graphs.u_equistatic(k, 2, 0),
+    "od_equidyn": lambda k: tele.graphs.od_equidyn(k, KEY),
+    "ou_equidyn": lambda k: tele.graphs.ou_equidyn(k, KEY),
+    "random_matching": lambda k: tele.graphs.random_matching(k, KEY),
+    "randomized_gossip": lambda k: tele.graphs.randomized_gossip(k, KEY),
+    "el_oracle": lambda k: tele.graphs.el_oracle(k, 2, KEY),
+    "el_local": lambda k: tele.graphs.el_local(k, 2, KEY),
+}
+every_builder = pytest.mark.parametrize("name", BY_SIZE)
+
+
+@every_builder
+@pytest.mark.parametrize("size", [0, -3])
+def test_no_slots_are_refused(name, size):
+    with pytest.raises(
+        ValueError, match=rf"^{name}: needs at least 1 slot, got {size}\.$"
+    ):
+        BY_SIZE[name](size)
+
+
+@every_builder
+@pytest.mark.parametrize("size", [2.5, 4.0, "4", None])
+def test_a_size_that_is_no_whole_number_is_refused(name, size):
+    message = rf"^{name}: got {size!r}, expected a whole number >= 1 of slots\.$"
+    with pytest.raises(ValueError, match=message):
+        BY_SIZE[name](size)
+
+
+@every_builder
+def test_a_whole_number_of_numpy_is_a_size(name):
+    topology = BY_SIZE[name](np.int32(4))
+    assert type(topology.num_slots) is int
+    assert jax.tree.structure(topology) == jax.tree.structure(BY_SIZE[name](4))
+
+
+@pytest.mark.parametrize(
+    "name", ["hyper_hypercube", "simple_base_graph", "base_graph", "random_regular"]
+)
+@pytest.mark.parametrize(
+    ("degree", "message"),
+    [
+        (0, r"got degree=0, expected at least 1\.$"),
+        (-1, r"got degree=-1, expected at least 1\.$"),
+        (1.5, r"got 1\.5, expected a whole number >= 1 as degree\.$"),
+    ],
+)
+def test_a_degree_below_one_is_refused(name, degree, message):
+    seed = (0,) if name == "random_regular" else ()
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        getattr(tele.graphs, name)(8, degree, *seed)
+
+
+DENSE = {
+    "star": (lambda: tele.graphs.star(BIG), BIG),
+    "barbell": (lambda: tele.graphs.barbell(BIG), BIG // 2 + 1),
+    "caveman": (lambda: tele.graphs.caveman(2, BIG // 2), BIG // 2 + 1),
+    "erdos_renyi": (lambda: tele.graphs.erdos_renyi(BIG, 0.5, 0), BIG // 2),
+    "random_regular": (lambda: tele.graphs.random_regular(BIG, 5000, 0), 5001),
+    "watts_strogatz": (lambda: tele.graphs.watts_strogatz(BIG, 5000, 0.1, 0), 5001),
+    "from_networkx": (
+        lambda: tele.graphs.from_networkx(nx.star_graph(BIG // 4 - 1)),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_dense_graphs_of_many_slots_are_refused_with_the_size_they_need(name):
+    build, senders = DENSE[name]
+    slots = BIG if senders else BIG // 4
+    senders = senders or slots
+    entries = slots * senders
+    message = (
+        rf"^{name}: {slots:,} slots, of which one hears {senders:,}, need a table of "
+        rf"{entries:,} entries \({8 * entries / 2**30:,.0f} GiB\), more than "
+        r"134,217,728; use fewer slots, complete\(k\), or a sparser graph\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_too_many_bases_are_refused_with_the_size_they_need():
+    for name in ("d_equistatic", "u_equistatic"):
+        with pytest.raises(ValueError, match=f"^{name}: 100,000 slots, of which one"):
+            getattr(tele.graphs, name)(BIG, 5000, 0)
+
+
+SPARSE = {
+    # Name to the topology, its period and the senders of a slot, itself included.
+    "ring": (lambda: tele.graphs.ring(BIG), 1, 3),
+    "exponential": (lambda: tele.graphs.exponential(BIG), 1, 18),
+    "one_peer_exponential": (lambda: tele.graphs.one_peer_exponential(BIG), 17, 2),
+    # 100,000 = 2⁵ 5⁵, in factors of at most 5.
+    "hyper_hypercube": (lambda: tele.graphs.hyper_hypercube(BIG, 4), 8, 5),
+    # Groups of 3,125 = 2,048 + … take 11 + 1 + 11 rounds, and 2⁵ of them 5 more.
+    "base_graph": (lambda: tele.graphs.base_graph(BIG, 1), 28, 2),
+    "random_regular": (lambda: tele.graphs.random_regular(BIG, 4, 0), 1, 5),
+    "d_equistatic": (lambda: tele.graphs.d_equistatic(BIG, 8, 0), 1, 9),
+    "torus": (lambda: tele.graphs.torus(250, 400), 1, 5),
+    "chain": (lambda: tele.graphs.chain(BIG), 1, 3),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_a_table_holds_a_sender_and_a_weight_per_slot_and_partner(name):
+    build, period, num_senders = SPARSE[name]
+    topology = build()
+    assert topology.period == period
+    assert topology.senders.shape == (period, num_senders, BIG)
+    assert topology.weights.shape == (period, num_senders, BIG)
+    assert len(jax.tree.leaves(topology)) == 2
+    sums = np.asarray(topology.weights).sum(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(sums, 1, rtol=0, atol=2**-24)
+
+
+def test_complete_holds_nothing():
+    assert jax.tree.leaves(tele.graphs.complete(BIG)) == []
+
+
+def test_one_peer_exponential_reaches_far_at_many_slots():
+    one_peer = tele.graphs.one_peer_exponential(BIG)
+    assert {*one_peer.senders[16, :, 0].tolist()} == {0, BIG - 2**16}
+    assert {*tele.graphs.ring(BIG).senders[0, :, -1].tolist()} == {
+        BIG - 1,
+        0,
+        BIG - 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        ([[0.5, math.nan], [0.5, 0.5]], "round 0, row 0, column 1 is nan, expected a"),
+        ([[1.5, -0.5], [-0.5, 1.5]], r"round 0, row 0, column 1 is -0\.5, expected a"),
+        (
+            [[0.5, 0.5, 0], [0, 0.5, 0.5], [0.5, 0, 0.5]],
+            r"round 0 has 0\.5 in row 0, column 1 and 0 in row 1, column 0, expected "
+            r"the same; pass symmetric=False if W is directed\.$",
+        ),
+    ],
+)
+def test_matrices_that_break_their_promise_are_refused(matrix, message):
+    with pytest.raises(ValueError, match=f"^from_matrices: {message}"):
+        tele.from_matrices(np.array(matrix), symmetric=True)
+
+
+def test_a_promised_symmetry_is_found_wherever_it_is_broken():
+    circle = np.roll(np.eye(4), 1, axis=1)
+    rounds = np.stack([np.eye(4), (np.eye(4) + circle) / 2])
+    with pytest.raises(ValueError, match=r"^from_matrices: round 1 has"):
+        tele.from_matrices(rounds, symmetric=True)
+    assert tele.from_matrices(rounds).period == 2  # not promised
+    both = (rounds + rounds.transpose(0, 2, 1)) / 2
+    accepted = tele.from_matrices(both, symmetric=True)
+    np.testing.assert_array_equal(tele.to_matrices(accepted), both)
