@@ -163,7 +163,7 @@ def _random(size: int, seed: int) -> dict[str, Entry]:
     grid = plot.grid_positions(rows, columns) if rows > 1 else None
     return {
         "MATCHA, torus, half": Entry(
-            graphs.matcha(torus, keys[0], 0.5), RANDOM, positions=grid
+            graphs.matcha(torus, 0.5, keys[0]), RANDOM, positions=grid
         ),
         "random matching": Entry(graphs.random_matching(size, keys[1]), RANDOM),
         "OD-EquiDyn": Entry(graphs.od_equidyn(size, keys[2]), RANDOM),

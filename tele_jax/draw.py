@@ -31,7 +31,7 @@ def draw_active(key: Key, num_nodes: int, num_active: int) -> Array:
     ((3,), 3)
     """
     places = jnp.arange(num_active, dtype=jnp.int32)
-    swaps = jax.random.randint(key, (num_active,), places, num_nodes)
+    swaps = jax.random.randint(key, (num_active,), places, num_nodes, jnp.int32)
     return resolve_swaps(swaps)
 
 

@@ -117,7 +117,7 @@ def _dense(mixing: Mixing) -> Array:
     """The mixing matrix itself, [k receivers, k senders]."""
     num_slots = mixing.senders.shape[1]
     receivers = jnp.broadcast_to(jnp.arange(num_slots), mixing.senders.shape)
-    matrix = jnp.zeros((num_slots, num_slots), jnp.float32)
+    matrix = jnp.zeros((num_slots, num_slots), mixing.weights.dtype)
     return matrix.at[receivers, mixing.senders].add(mixing.weights)
 
 

@@ -4,6 +4,7 @@ The models are the columns of X, so column i of W holds the weights with which s
 averages what it receives, and row j those with which slot j is heard.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -71,6 +72,21 @@ def num_slots(mixing: AnyMixing) -> int:
     return jax.tree.leaves(mixing)[0].shape[-1]
 
 
+def unstack(stacked: AnyMixing) -> list[AnyMixing]:
+    """The rounds of mixings that were stacked, leaves [r, ...], on the host.
+
+    >>> from tele_jax import graphs
+    >>> both = jax.vmap(graphs.ring(5).at)(jnp.arange(2))
+    >>> [one.senders.shape for one in unstack(both)]
+    [(3, 5), (3, 5)]
+    """
+    stacked = jax.device_get(stacked)
+    return [
+        jax.tree.map(lambda leaf, r=r: leaf[r], stacked)
+        for r in range(len(jax.tree.leaves(stacked)[0]))
+    ]
+
+
 def matrix(mixing: AnyMixing) -> np.ndarray:
     """The mixing matrix W, float64[k, k], on the host.
 
@@ -79,12 +95,8 @@ def matrix(mixing: AnyMixing) -> np.ndarray:
     [[0.5, 0.5], [0.5, 0.5]]
     """
     if isinstance(mixing, Repeated):
-        rounds = len(jax.tree.leaves(mixing)[0])
-        each = [
-            matrix(jax.tree.map(lambda leaf, r=r: leaf[r], mixing.rounds))
-            for r in range(rounds)
-        ]
-        return np.linalg.multi_dot(each) if rounds > 1 else each[0]
+        each = [matrix(one) for one in unstack(mixing.rounds)]
+        return functools.reduce(np.matmul, each)
     if isinstance(mixing, RankOne):
         own, send, receive = (np.asarray(part, np.float64) for part in mixing)
         return np.diag(own) + send[:, None] * receive
@@ -122,31 +134,53 @@ def count_messages(
     source = own if source is None else source
     destination = source if destination is None else destination
     if isinstance(mixing, Repeated):
-        first = jax.tree.map(lambda leaf: leaf[:-1], mixing.rounds)
-        last = jax.tree.map(lambda leaf: leaf[-1], mixing.rounds)
-        counts = jax.vmap(lambda one: count_messages(one, source))(first)
-        total = count_messages(last, source, destination)
-        return total + counts.sum(dtype=jnp.int32)
+        return _count_repeated(mixing, source, destination)
     if isinstance(mixing, RankOne):
         return _count_all_to_all(mixing, source, destination)
     if isinstance(mixing, Mixing):
         travels = source[mixing.senders] != destination[None]
     else:
         travels = source[None] != destination[mixing.targets]
-    return (travels & (mixing.weights != 0)).sum(dtype=jnp.int32)
+    # A slot's own weight may stand in several rows, but is one model.
+    is_own = mixing[0] == own[None]
+    alone = (is_own & (mixing.weights != 0)).any(axis=0) & (source != destination)
+    between = travels & ~is_own & (mixing.weights != 0)
+    return between.sum(dtype=jnp.int32) + alone.sum(dtype=jnp.int32)
+
+
+def add_counts(a: Array, b: Array) -> Array:
+    """The sum of two counts, or 2³¹ − 1 if it is larger.
+
+    >>> int(add_counts(jnp.int32(2**31 - 2), jnp.int32(7))) == 2**31 - 1
+    True
+    """
+    return jnp.where(a > _MAX_COUNT - b, _MAX_COUNT, a + b)
+
+
+def _count_repeated(mixing: Repeated, source: Array, destination: Array) -> Array:
+    """All rounds but the last between the nodes of before."""
+
+    def add(total: Array, one: AnyMixing) -> tuple[Array, None]:
+        return add_counts(total, count_messages(one, source)), None
+
+    first = jax.tree.map(lambda leaf: leaf[:-1], mixing.rounds)
+    last = jax.tree.map(lambda leaf: leaf[-1], mixing.rounds)
+    total, _ = jax.lax.scan(add, count_messages(last, source, destination), first)
+    return total
 
 
 def _count_all_to_all(mixing: RankOne, source: Array, destination: Array) -> Array:
     sends, receives = mixing.send != 0, mixing.receive != 0
     # A node that is source and destination keeps one model; −1 and −2 are no nodes.
-    stay = jnp.isin(
-        jnp.where(receives, destination, -2), jnp.where(sends, source, -1)
-    ) & (receives & (destination >= 0))
+    before = jnp.where(sends, source, -1)
+    after = jnp.where(receives, destination, -2)
+    # Sorted: the default compares all pairs.
+    stay = jnp.isin(after, before, method="sort") & receives & (destination >= 0)
     alone = (mixing.own != 0) & ~(sends & receives) & (source != destination)
-    pairs = _product(sends.sum(dtype=jnp.int32), receives.sum(dtype=jnp.int32))
-    return pairs - stay.sum(dtype=jnp.int32) + alone.sum(dtype=jnp.int32)
-
-
-def _product(a: Array, b: Array) -> Array:
-    fits = a <= _MAX_COUNT // jnp.maximum(b, 1)
-    return jnp.where(fits, a * b, _MAX_COUNT)
+    # Pairs in 32 bits without a sign: more than 2³² are more than enough.
+    a, b, less, more = (
+        part.sum(dtype=jnp.uint32) for part in (sends, receives, stay, alone)
+    )
+    fits = a <= jnp.uint32(2**32 - 1) // jnp.maximum(b, 1)
+    count = jnp.minimum(a * b - less + more, jnp.uint32(_MAX_COUNT))
+    return jnp.where(fits, count, jnp.uint32(_MAX_COUNT)).astype(jnp.int32)

@@ -57,9 +57,11 @@ def lazy(mixing: AnyMixing) -> AnyMixing:
 def restrict(mixing: AnyMixing, alive: Array) -> AnyMixing:
     """Gossip among the living: what a slot does not hear, it takes of its own model.
 
-    Every column keeps its sum. If W is symmetric, both ends of a lost pair take its
-    weight back, so W stays doubly stochastic and the mean of the living is preserved.
-    The model of a dead slot stays as it is, and nobody hears it.
+    Every column of the living keeps its sum. If W is symmetric, both ends of a lost
+    pair take its weight back, so W stays doubly stochastic and the mean of the living
+    is preserved.
+    The model of a dead slot stays as it is. It may still be read, times 0, so it has to
+    be finite. Rows that alone sum to 1 (push-sum) do so no longer.
 
     Args:
       mixing: the round.
@@ -74,9 +76,9 @@ def restrict(mixing: AnyMixing, alive: Array) -> AnyMixing:
         return Repeated(jax.vmap(restrict, in_axes=(0, None))(mixing.rounds, alive))
     if isinstance(mixing, RankOne):
         own, send, receive = mixing
-        unheard = jnp.where(alive, jnp.sum(jnp.where(alive, 0.0, send)), jnp.sum(send))
+        unheard = jnp.sum(jnp.where(alive, 0.0, send))
         return RankOne(
-            own + receive * unheard,
+            jnp.where(alive, own + receive * unheard, 1.0),
             jnp.where(alive, send, 0.0),
             jnp.where(alive, receive, 0.0),
         )
@@ -85,8 +87,10 @@ def restrict(mixing: AnyMixing, alive: Array) -> AnyMixing:
     lost = jnp.where(both, 0.0, weights)
     kept = type(mixing)(other, jnp.where(both, weights, 0.0))
     if isinstance(mixing, Mixing):
-        return _add_own(kept, lost.sum(axis=0))
-    return _add_own(kept, jnp.zeros_like(lost[0]).at[other].add(lost))
+        taken_back = lost.sum(axis=0)
+    else:
+        taken_back = jnp.zeros_like(lost[0]).at[other].add(lost)
+    return _add_own(kept, jnp.where(alive, taken_back, 1.0))
 
 
 def _add_own(mixing: Mixing | Push, weights: Array) -> Mixing | Push:

@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 
 from tele_jax._types import Array
-from tele_jax.mixing import AnyMixing, Mixing, matrix
+from tele_jax.mixing import AnyMixing, Mixing, matrix, unstack
 
 _TOLERANCE = 1e-5
 """How far a column or row sum may be from 1: matrices given in float32 pass."""
@@ -145,16 +145,13 @@ def to_matrices(
         )
     if isinstance(topology, Periodic):
         leaves = np.asarray(topology.senders), np.asarray(topology.weights)
-        mixings = [
+        mixings: list[AnyMixing] = [
             Mixing(*(leaf[t % topology.period] for leaf in leaves))
             for t in range(start, start + num_rounds)
         ]
     else:
         rounds = start + jnp.arange(num_rounds, dtype=jnp.int32)
-        stacked = jax.device_get(jax.vmap(topology.at)(rounds))
-        mixings = [
-            jax.tree.map(lambda leaf, t=t: leaf[t], stacked) for t in range(num_rounds)
-        ]
+        mixings = unstack(jax.vmap(topology.at)(rounds))
     return np.stack([matrix(mixing) for mixing in mixings])
 
 

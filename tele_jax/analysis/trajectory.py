@@ -53,15 +53,12 @@ def consensus_errors(topology: Topology, num_rounds: int, seed: int = 0) -> Traj
         raise ValueError(
             f"consensus_errors: got num_rounds={num_rounds}, expected at least 1."
         )
-    known = min(num_rounds, topology.period or num_rounds)
-    # Before 64 bits are switched on, with which random rounds would be others.
-    rounds = jax.lax.map(topology.at, jnp.arange(known, dtype=jnp.int32))
     numbers = np.random.default_rng(seed).normal(size=(topology.num_slots, _COLUMNS))
     with jax.enable_x64(True):
         goal = jnp.asarray(numbers.mean(axis=0, keepdims=True))
 
         def gossip(x: Array, t: Array) -> tuple[Array, tuple[Array, Array]]:
-            mixing = jax.tree.map(lambda leaf: leaf[t % known], rounds)
+            mixing = topology.at(t)
             x = mix(mixing, x)
             return x, (jnp.linalg.norm(x - goal), count_messages(mixing))
 

@@ -1,7 +1,7 @@
 """The topologies of the field: who may hear whom, and when."""
 
-from tele_jax.graphs.base import base_graph as base_graph
-from tele_jax.graphs.base import simple_base_graph as simple_base_graph
+from tele_jax.graphs.base_graphs import base_graph as base_graph
+from tele_jax.graphs.base_graphs import simple_base_graph as simple_base_graph
 from tele_jax.graphs.by_edges import barbell as barbell
 from tele_jax.graphs.by_edges import caveman as caveman
 from tele_jax.graphs.by_edges import chain as chain

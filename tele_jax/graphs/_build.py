@@ -1,5 +1,6 @@
 """What the builders share: checks in words, and tables of senders from index arrays."""
 
+import numbers
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import SupportsIndex
@@ -12,9 +13,11 @@ _MAX_ENTRIES = 2**27
 """Largest table of senders, 1 GiB with its weights."""
 
 
-def check_size(name: str, size: SupportsIndex, what: str = "slot") -> int:
+def check_size(
+    name: str, size: SupportsIndex, what: str = "slot", whats: str | None = None
+) -> int:
     """The size as a Python integer: NumPy's overflow, and lack its methods."""
-    number = check_whole(name, size, f"a whole number >= 1 of {what}s")
+    number = check_whole(name, size, f"a whole number >= 1 of {whats or what + 's'}")
     if number < 1:
         raise ValueError(f"{name}: needs at least 1 {what}, got {number}.")
     return number
@@ -33,13 +36,15 @@ def check_degree(name: str, degree: SupportsIndex, num_slots: int) -> int:
     number = check_whole(name, degree, "a whole number >= 1 as degree")
     if number < 1:
         raise ValueError(f"{name}: got degree={number}, expected at least 1.")
-    return min(number, max(1, num_slots - 1))
+    number = min(number, max(1, num_slots - 1))
+    check_table(name, num_slots, number + 1)
+    return number
 
 
 def check_probability(name: str, what: str, value: float) -> float:
     """A number in [0, 1]; NaN is none."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}: got {what}={value}, expected 0 <= {what} <= 1.")
+    if not (isinstance(value, numbers.Real) and 0 <= value <= 1):
+        raise ValueError(f"{name}: got {what}={value!r}, expected 0 <= {what} <= 1.")
     return float(value)
 
 
@@ -53,13 +58,15 @@ def check_power_of_two(name: str, num_slots: int) -> int:
     return num_slots.bit_length() - 1
 
 
-def check_table(name: str, num_slots: int, num_senders: int) -> None:
-    """Refuse what is too dense to be written down."""
-    if (entries := num_slots * num_senders) > _MAX_ENTRIES:
+def check_table(name: str, num_slots: int, num_senders: int, period: int = 1) -> None:
+    """Refuse what is too large to be written down."""
+    if (entries := num_slots * num_senders * period) > _MAX_ENTRIES:
+        rounds = f" in {period} rounds" if period > 1 else ""
         raise ValueError(
-            f"{name}: {num_slots:,} slots, of which one hears {num_senders:,}, need a "
-            f"table of {entries:,} entries ({8 * entries / 2**30:,.0f} GiB), more than "
-            f"{_MAX_ENTRIES:,}; use fewer slots, complete(k), or a sparser graph."
+            f"{name}: {num_slots:,} slots, of which one hears {num_senders:,} with "
+            f"itself{rounds}, need a table of {entries:,} entries "
+            f"({8 * entries / 2**30:,.0f} GiB), more than {_MAX_ENTRIES:,}; use fewer "
+            "slots, complete(k), or a sparser graph."
         )
 
 

@@ -1,12 +1,13 @@
 """A graph by its edges: is it connected, which weights, and the table of them."""
 
 from collections.abc import Hashable, Sequence
-from typing import Literal, NamedTuple
+from itertools import chain
+from typing import Literal, NamedTuple, get_args
 
+import networkx as nx
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
-from scipy.sparse.linalg import eigsh
 
 from tele_jax.graphs import _build as build
 from tele_jax.topology import Periodic, Stochastic, from_senders
@@ -61,8 +62,36 @@ def check_connected(
 def _adjacency(edges: Edges) -> sparse.csr_array:
     """Entry (i, j) is an edge from i to j."""
     shape = (edges.num_slots, edges.num_slots)
-    ones = np.ones(len(edges.start))
+    ones = np.ones(len(edges.start), np.int8)
     return sparse.coo_array((ones, (edges.start, edges.end)), shape).tocsr()
+
+
+def of_networkx(graph: nx.Graph) -> Edges:
+    """The edges of a graph, its nodes numbered in its own order; no loops."""
+    names = list(graph)
+    pairs = graph.edges
+    if names != list(range(len(names))):
+        number = {node: i for i, node in enumerate(names)}
+        pairs = [(number[u], number[v]) for u, v in graph.edges]
+    flat = np.fromiter(chain.from_iterable(pairs), np.int64, 2 * len(pairs))
+    start, end = flat.reshape(-1, 2).T
+    return Edges(len(names), start[start != end], end[start != end])
+
+
+def check_weights(name: str, weights: Weights, stochastic: Stochastic) -> None:
+    """Refuse words that mean nothing."""
+    for what, given, known in (
+        ("weights", weights, get_args(Weights)),
+        ("stochastic", stochastic, get_args(Stochastic)),
+    ):
+        if given not in known:
+            listed = ", ".join(f'"{word}"' for word in known)
+            raise ValueError(f"{name}: got {what}={given!r}, expected one of {listed}.")
+    if stochastic != "doubly" and weights != "metropolis_hastings":
+        raise ValueError(
+            f"{name}: got weights={weights!r} with stochastic={stochastic!r}, expected "
+            'stochastic="doubly": otherwise all weights of a slot are equal.'
+        )
 
 
 def both_ways(edges: Edges) -> Edges:
@@ -76,6 +105,12 @@ def both_ways(edges: Edges) -> Edges:
 
 def laplacian_table(name: str, edges: Edges, weights: Weights) -> Periodic:
     arcs = both_ways(edges)
+    if weights == "best_constant" and edges.num_slots > _MAX_EXACT:
+        raise ValueError(
+            f'{name}: got weights="best_constant" for {edges.num_slots:,} slots, '
+            f"expected at most {_MAX_EXACT:,}, for it needs all eigenvalues; use "
+            '"metropolis_hastings".'
+        )
     degree = np.bincount(arcs.end, minlength=edges.num_slots)
     largest = max(1, int(degree.max()))
     if weights == "metropolis_hastings":
@@ -84,27 +119,18 @@ def laplacian_table(name: str, edges: Edges, weights: Weights) -> Periodic:
         of_arc = np.full(len(arcs.start), 1 / largest)
     elif weights == "laplacian":
         of_arc = np.full(len(arcs.start), 1 / (1 + largest))
-    elif weights == "best_constant":
-        of_arc = np.full(len(arcs.start), min(1 / largest, _best_constant(edges)))
     else:
-        raise ValueError(
-            f"{name}: got weights={weights!r}, expected one of "
-            '"metropolis_hastings", "max_degree", "laplacian", "best_constant".'
-        )
+        of_arc = np.full(len(arcs.start), min(1 / largest, _best_constant(edges)))
     return _table(name, arcs, of_arc)
 
 
 def _best_constant(edges: Edges) -> float:
     """2 / (λ₂ + λ_k) of the Laplacian."""
-    laplacian = csgraph.laplacian(_adjacency(both_ways(edges)))
-    if edges.num_slots <= _MAX_EXACT:
-        values = np.linalg.eigvalsh(laplacian.toarray())
-        return 2 / (values[min(1, len(values) - 1)] + values[-1] or 1.0)
-    (largest,) = eigsh(laplacian, 1, which="LA", return_eigenvectors=False)
-    # The smallest eigenvalues of L are the largest of λ_k I − L, where Lanczos is good.
-    flipped = largest * sparse.eye_array(edges.num_slots) - laplacian
-    values = eigsh(flipped, 2, which="LA", return_eigenvectors=False, tol=1e-6)
-    return 2 / (largest - values.min() + largest)
+    if edges.num_slots == 1:
+        return 1.0
+    laplacian = csgraph.laplacian(_adjacency(both_ways(edges)).astype(float))
+    values = np.linalg.eigvalsh(laplacian.toarray())
+    return 2 / max(values[1] + values[-1], 1e-9)
 
 
 def directed_table(
@@ -127,12 +153,15 @@ def _table(
     build.check_table(name, size, 1 + int(heard.max()))
     shape = (size, size)
     by_receiver = sparse.coo_array((weights, (arcs.end, arcs.start)), shape).tocsr()
-    row = 1 + np.arange(len(weights)) - np.repeat(by_receiver.indptr[:-1], heard)
-    column = np.repeat(np.arange(size), heard)
+    first = by_receiver.indptr[:-1].astype(np.int32)
+    row = 1 + np.arange(len(weights), dtype=np.int32) - np.repeat(first, heard)
+    column = np.repeat(np.arange(size, dtype=np.int32), heard)
     senders = np.tile(np.arange(size, dtype=np.int32), (1 + int(heard.max()), 1))
     senders[row, column] = by_receiver.indices
-    table = np.zeros(senders.shape)
+    table = np.zeros(senders.shape, np.float32)
     table[row, column] = by_receiver.data
-    # Not below 0 by rounding, where the partners of a slot have all the weight.
-    table[0] = np.maximum(0.0, 1.0 - table.sum(axis=0)) if own is None else own
+    if own is None:
+        # Not below 0 by rounding, where the partners of a slot have all the weight.
+        own = np.maximum(0.0, 1.0 - by_receiver.sum(axis=1))
+    table[0] = own
     return from_senders(senders[None], table[None])

@@ -18,6 +18,7 @@ def chain(num_slots: int) -> Periodic:
     (3, 3)
     """
     num_slots = build.check_size("chain", num_slots)
+    build.check_table("chain", num_slots, 3)
     slots = np.arange(num_slots)
     return edge_tables.undirected("chain", Edges(num_slots, slots[:-1], slots[1:]))
 
@@ -34,6 +35,7 @@ def star(num_slots: int) -> Periodic:
     (4, 4)
     """
     num_slots = build.check_size("star", num_slots)
+    build.check_table("star", num_slots, num_slots)
     slots = np.arange(num_slots)
     return edge_tables.undirected(
         "star", Edges(num_slots, np.zeros_like(slots[1:]), slots[1:])
@@ -76,7 +78,9 @@ def caveman(num_cliques: int, clique_size: int) -> Periodic:
     12
     """
     num_cliques = build.check_size("caveman", num_cliques, "clique")
-    clique_size = build.check_size("caveman", clique_size, "slot of a clique")
+    clique_size = build.check_size(
+        "caveman", clique_size, "slot of a clique", "slots of a clique"
+    )
     num_slots = num_cliques * clique_size
     build.check_table("caveman", num_slots, clique_size + 1)
     starts = clique_size * np.arange(num_cliques)[:, None]
@@ -120,7 +124,8 @@ def from_networkx(
 
     Raises:
       ValueError: the graph is a multigraph, empty, directed without being declared
-        "column" or "row", or not (strongly) connected.
+        "column" or "row", or not (strongly) connected; or the weights are unknown, or
+        "best_constant" of more than 2,048 slots, which needs all eigenvalues.
 
     Source: L. Xiao, S. Boyd, *Fast Linear Iterations for Distributed Averaging*,
     Systems & Control Letters 2004; L. Xiao, S. Boyd, S.-J. Kim, *Distributed Average
@@ -130,6 +135,12 @@ def from_networkx(
     (4, 10)
     """
     name = "from_networkx"
+    if not isinstance(graph, nx.Graph):
+        raise ValueError(
+            f"{name}: got a {type(graph).__name__}, expected an nx.Graph or nx.DiGraph;"
+            " pass mixing matrices to from_matrices."
+        )
+    edge_tables.check_weights(name, weights, stochastic)
     if graph.is_multigraph():
         raise ValueError(
             f"{name}: got a {type(graph).__name__}, expected an nx.Graph or nx.DiGraph;"
@@ -143,10 +154,7 @@ def from_networkx(
         )
     build.check_size(name, graph.number_of_nodes())
     names = list(graph)
-    number = {node: i for i, node in enumerate(names)}
-    pairs = [(number[u], number[v]) for u, v in graph.edges if u != v]
-    start, end = np.array(pairs, np.int64).reshape(-1, 2).T
-    edges = Edges(len(names), start, end)
+    edges = edge_tables.of_networkx(graph)
     if not allow_disconnected:
         advice = "join them, or pass allow_disconnected=True"
         edge_tables.check_connected(name, edges, advice, names, graph.is_directed())

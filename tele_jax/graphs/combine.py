@@ -9,7 +9,7 @@ from flax import struct
 from tele_jax import rewiring
 from tele_jax._types import Array
 from tele_jax.graphs import _build as build
-from tele_jax.mixing import AnyMixing, RankOne, Repeated
+from tele_jax.mixing import AnyMixing, Push, RankOne, Repeated
 from tele_jax.topology import Topology
 
 
@@ -41,7 +41,7 @@ def disjoint_union(*blocks: Topology) -> DisjointUnion:
 
     The slots of the first block come first, then those of the second, and so on. Each
     block keeps its own period. The mean of a block is preserved if the block preserves
-    it; all slots never agree.
+    it; all slots never agree. Random blocks of one family and key draw the same rounds.
 
     Args:
       blocks: at least one. In all of them the receivers choose, or in all of them the
@@ -76,7 +76,7 @@ def disjoint_union(*blocks: Topology) -> DisjointUnion:
 
 def _num_rows(mixing: AnyMixing) -> int:
     """m of the table that a union would write down."""
-    if isinstance(mixing, Repeated):
+    while isinstance(mixing, Repeated):
         mixing = mixing.rounds
     shape = jax.tree.leaves(mixing)[0].shape
     return shape[-1] if isinstance(mixing, RankOne) else shape[-2]
@@ -90,11 +90,13 @@ def round_form(topology: Topology) -> AnyMixing:
 def _form(topology: Topology) -> str:
     """How a round is written down, in words."""
     mixing, times = round_form(topology), ""
-    if isinstance(mixing, Repeated):
-        times = f", {len(jax.tree.leaves(mixing)[0])} rounds of gossip per step"
+    while isinstance(mixing, Repeated):
+        depth = times.count(",")
+        times += (
+            f", {jax.tree.leaves(mixing)[0].shape[depth]} rounds of gossip per step"
+        )
         mixing = mixing.rounds
-    pushes = type(mixing).__name__ == "Push"
-    return f"{'senders' if pushes else 'receivers'} choose{times}"
+    return f"{'senders' if isinstance(mixing, Push) else 'receivers'} choose{times}"
 
 
 @struct.dataclass
@@ -136,7 +138,7 @@ def repeat(topology: Topology, times: int) -> Repeat:
     >>> repeat(graphs.one_peer_exponential(8), 3).period  # exact in every step
     1
     """
-    times = build.check_size("repeat", times, "round of gossip per step")
+    times = build.check_size("repeat", times, "round of gossip", "rounds of gossip")
     if isinstance(topology, Repeat):
         return Repeat(topology.topology, topology.times * times)
     return Repeat(topology, times)

@@ -15,7 +15,7 @@ from flax import struct
 
 from tele_jax._types import Array, Key, Scalar
 from tele_jax.graphs import _build as build
-from tele_jax.graphs._rounds import hear, round_key
+from tele_jax.graphs._rounds import check_key, hear, round_key
 from tele_jax.mixing import Mixing
 from tele_jax.topology import Periodic
 
@@ -73,7 +73,8 @@ def _equistatic(
         return build.circulant(1, [{0}])
     rng = np.random.default_rng(seed)
     drawn = Counter(rng.integers(1, num_slots, num_bases).tolist())
-    build.check_table(name, num_slots, len(signs) * len(drawn) + 1)
+    most = min(num_slots, len(signs) * len(drawn) + 1)
+    build.check_table(name, num_slots, most)
     weights = {0: 1 / num_slots}
     for offset, times in drawn.items():
         for sign in signs:
@@ -97,9 +98,9 @@ class ODEquiDyn:
 
     def at(self, t: Array | int) -> Mixing:
         """One sender for every slot."""
-        size, key = self.num_slots, round_key(self.key, t)
+        size, key = self.num_slots, round_key("od_equidyn", self.key, t)
         own = jnp.arange(size, dtype=jnp.int32)
-        offset = jax.random.randint(key, (), min(1, size - 1), max(1, size))
+        offset = _offset(key, size)
         return hear((own - offset) % size, self.eta * (1 - 1 / size))
 
 
@@ -120,7 +121,7 @@ def od_equidyn(num_slots: int, key: Key, eta: Scalar = 0.5) -> ODEquiDyn:
     >>> od_equidyn(16, jax.random.key(0)).at(7).senders.shape
     (2, 16)
     """
-    return ODEquiDyn(build.check_size("od_equidyn", num_slots), key, eta)
+    return ODEquiDyn(*_checked("od_equidyn", num_slots, key, eta))
 
 
 @struct.dataclass
@@ -137,10 +138,10 @@ class OUEquiDyn:
 
     def at(self, t: Array | int) -> Mixing:
         """At most one partner for every slot."""
-        size, key = self.num_slots, round_key(self.key, t)
+        size, key = self.num_slots, round_key("ou_equidyn", self.key, t)
         for_offset, for_start = jax.random.split(key)
-        offset = jax.random.randint(for_offset, (), min(1, size - 1), max(1, size))
-        start = jax.random.randint(for_start, (), 0, size)
+        offset = _offset(for_offset, size)
+        start = jax.random.randint(for_start, (), 0, size, jnp.int32)
         return hear(greedy_pairs(size, offset, start), self.eta * (1 - 1 / size))
 
 
@@ -161,7 +162,21 @@ def ou_equidyn(num_slots: int, key: Key, eta: Scalar = 0.5) -> OUEquiDyn:
     >>> ou_equidyn(16, jax.random.key(0)).at(7).senders.shape
     (2, 16)
     """
-    return OUEquiDyn(build.check_size("ou_equidyn", num_slots), key, eta)
+    return OUEquiDyn(*_checked("ou_equidyn", num_slots, key, eta))
+
+
+def _checked(name: str, num_slots: int, key: Key, eta: Scalar) -> tuple:
+    if not isinstance(eta, jax.core.Tracer) and not np.all(
+        (np.asarray(eta) > 0) & (np.asarray(eta) <= 1)
+    ):
+        raise ValueError(f"{name}: got eta={eta}, expected 0 < eta <= 1.")
+    return build.check_size(name, num_slots), check_key(name, key), eta
+
+
+def _offset(key: Key, num_slots: int) -> Array:
+    """1..k − 1, or 0 for a single slot."""
+    low, high = min(1, num_slots - 1), max(1, num_slots)
+    return jax.random.randint(key, (), low, high, jnp.int32)
 
 
 def greedy_pairs(num_slots: int, offset: Array, start: Array) -> Array:

@@ -21,6 +21,7 @@ def one_peer_exponential(num_slots: int) -> Periodic:
     """
     num_slots = build.check_size("one_peer_exponential", num_slots)
     rounds = max(1, build.ceil_log2(num_slots))
+    build.check_table("one_peer_exponential", num_slots, 2, rounds)
     return build.circulant(num_slots, [{0, -(2**j)} for j in range(rounds)])
 
 
@@ -38,6 +39,7 @@ def one_peer_hypercube(num_slots: int) -> Periodic:
     """
     num_slots = build.check_size("one_peer_hypercube", num_slots)
     dimension = build.check_power_of_two("one_peer_hypercube", num_slots)
+    build.check_table("one_peer_hypercube", num_slots, 2, max(1, dimension))
     own = np.arange(num_slots)
     if dimension == 0:
         return build.equal_weights(own[None, None])
@@ -69,12 +71,14 @@ def hyper_hypercube(num_slots: int, degree: int) -> Periodic:
     name = "hyper_hypercube"
     num_slots = build.check_size(name, num_slots)
     degree = build.check_degree(name, degree, num_slots)
-    if factors(num_slots, degree) is None:
+    of_k = factors(num_slots, degree)
+    if of_k is None:
         raise ValueError(
             f"{name}: {num_slots} slots has a prime factor above degree + 1 = "
             f"{degree + 1}; use base_graph({num_slots}, {degree}) for an exact average "
             "at any size."
         )
+    build.check_table(name, num_slots, max([1, *of_k]), len(of_k))
     return build.stack_rounds(hyper_hypercube_rounds(num_slots, degree))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tele_jax.graphs import _build as build
 from tele_jax.graphs import _edges as edge_tables
-from tele_jax.graphs._edges import Edges
+from tele_jax.graphs._edges import Edges, Weights
 from tele_jax.topology import Periodic
 
 _ADVICE = "choose another seed or more edges, or pass allow_disconnected=True"
@@ -77,7 +77,7 @@ def random_regular(
     if num_slots * degree % 2:
         raise ValueError(
             f"{name}: got {num_slots} slots and degree={degree}, expected an even "
-            f"product; use degree={degree - 1} or {degree + 1}."
+            f"product; use degree={degree + 1}, or {num_slots + 1} slots."
         )
     build.check_table(name, num_slots, degree + 1)
     rng = np.random.default_rng(seed)
@@ -87,7 +87,7 @@ def random_regular(
         left_out = _regular_edges(rng, num_slots, num_slots - 1 - degree)
         all_pairs = np.arange(num_slots * (num_slots - 1) // 2)
         edges = Edges(num_slots, *_pairs(np.setdiff1d(all_pairs, _codes(left_out))))
-    return _weighted(name, edges, allow_disconnected)
+    return _weighted(name, edges, allow_disconnected, "laplacian")
 
 
 def watts_strogatz(
@@ -106,14 +106,15 @@ def watts_strogatz(
 
     Args:
       num_slots: k.
-      degree: mean number of partners, even and below k, or any for k ≤ 2.
+      degree: mean number of partners, even; more than k − 1 mean the largest even
+        number up to k − 1.
       probability: of an edge to be rewired.
       seed: decides the graph.
       allow_disconnected: accept a graph whose slots can never agree.
 
     Raises:
-      ValueError: the degree is odd or at least k, the probability is not in [0, 1],
-        or the graph is not connected.
+      ValueError: the degree is odd or below 2, the probability is not in [0, 1], or
+        the graph is not connected.
 
     Source: D. J. Watts, S. H. Strogatz, *Collective Dynamics of 'Small-World'
     Networks*, Nature 1998.
@@ -125,11 +126,11 @@ def watts_strogatz(
     num_slots = build.check_size(name, num_slots)
     probability = build.check_probability(name, "probability", probability)
     number = build.check_whole(name, degree, "an even whole number as degree")
-    if number < 2 or number % 2 or (number >= num_slots > 2):
+    if number < 2 or number % 2:
         raise ValueError(
-            f"{name}: got degree={number}, expected an even number of 2 to "
-            f"{num_slots - 1}."
+            f"{name}: got degree={number}, expected an even number of at least 2."
         )
+    number = min(number, max(2, 2 * ((num_slots - 1) // 2)))
     build.check_table(name, num_slots, number + 1)
     # Two slots are neighbours once only, and one has none.
     slots = np.arange(num_slots if num_slots > 2 else num_slots - 1)
@@ -140,15 +141,20 @@ def watts_strogatz(
     return _weighted(name, _rewire(rng, lattice, probability), allow_disconnected)
 
 
-def _weighted(name: str, edges: Edges, allow_disconnected: bool) -> Periodic:
+def _weighted(
+    name: str,
+    edges: Edges,
+    allow_disconnected: bool,
+    weights: Weights = "metropolis_hastings",
+) -> Periodic:
     if not allow_disconnected:
         edge_tables.check_connected(name, edges, _ADVICE)
-    return edge_tables.laplacian_table(name, edges, "metropolis_hastings")
+    return edge_tables.laplacian_table(name, edges, weights)
 
 
 def _codes(edges: Edges) -> np.ndarray:
     """One number for every pair i < j, j (j − 1)/2 + i."""
-    low, high = np.minimum(*edges[1:]), np.maximum(*edges[1:])
+    low, high = np.minimum(*edges[1:]), np.maximum(*edges[1:]).astype(np.int64)
     return high * (high - 1) // 2 + low
 
 
@@ -160,29 +166,50 @@ def _pairs(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return codes - high * (high - 1) // 2, high
 
 
-def _wrong(edges: Edges) -> np.ndarray:
-    """Indices of loops and of all edges that are there more than once."""
-    codes = np.where(edges.start == edges.end, -1, _codes(edges))
+def _doubled(codes: np.ndarray) -> np.ndarray:
+    """The codes that are there more than once."""
     ordered = np.sort(codes)
-    doubled = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    doubled = np.union1d(doubled, [-1])
-    place = np.searchsorted(doubled, codes)
-    return np.flatnonzero(doubled[np.minimum(place, len(doubled) - 1)] == codes)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _among(codes: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Which codes are in a sorted array."""
+    if not len(some):
+        return np.zeros(len(codes), bool)
+    place = np.minimum(np.searchsorted(some, codes), len(some) - 1)
+    return some[place] == codes
 
 
 def _regular_edges(rng: np.random.Generator, num_slots: int, degree: int) -> Edges:
     """Stubs joined at random; wrong edges swap an end with a random edge each."""
     for _ in range(_MAX_TRIES):
-        stubs = rng.permutation(np.repeat(np.arange(num_slots), degree))
+        stubs = rng.permutation(np.repeat(np.arange(num_slots, dtype=np.int32), degree))
         edges = Edges(num_slots, *stubs.reshape(2, -1))
-        for _ in range(_MAX_TRIES):
-            wrong = _wrong(edges)
-            if not len(wrong):
-                return edges
-            other = rng.integers(len(edges.end), size=len(wrong))
-            for a, b in zip(wrong, other, strict=True):
-                edges.end[[a, b]] = edges.end[[b, a]]
+        if _switch_away(rng, edges):
+            return edges
     raise AssertionError("random_regular: no simple graph was found")
+
+
+def _switch_away(rng: np.random.Generator, edges: Edges) -> bool:
+    """Whether all loops and doubled edges could be switched away, in place."""
+    start, end = edges.start, edges.end
+    codes = _codes(edges)
+    wrong = np.flatnonzero(_among(codes, _doubled(codes)) | (start == end))
+    for _ in range(_MAX_TRIES):
+        if not len(wrong):
+            return True
+        other = rng.integers(len(end), size=len(wrong))
+        for a, b in zip(wrong, other, strict=True):
+            end[[a, b]] = end[[b, a]]
+        changed = np.union1d(wrong, other)
+        part = Edges(edges.num_slots, start[changed], end[changed])
+        codes[changed] = _codes(part)
+        # What was right before can be wrong now only by an edge that has changed.
+        again = np.unique(codes[changed])
+        alike = np.flatnonzero(_among(codes, again))
+        doubled = alike[_among(codes[alike], _doubled(codes[alike]))]
+        wrong = np.union1d(doubled, changed[part.start == part.end])
+    return False
 
 
 def _rewire(rng: np.random.Generator, edges: Edges, probability: float) -> Edges:
@@ -205,9 +232,7 @@ def _rewire(rng: np.random.Generator, edges: Edges, probability: float) -> Edges
         free = np.zeros(len(moving), bool)
         free[first] = True
         free &= tried.start != tried.end
-        taken = np.sort(_codes(edges._replace(end=end)))
-        place = np.minimum(np.searchsorted(taken, codes), len(taken) - 1)
-        free &= taken[place] != codes
+        free &= ~_among(codes, np.sort(_codes(edges._replace(end=end))))
         end[moving[free]] = tried.end[free]
         moving = moving[~free]
     return edges._replace(end=end)

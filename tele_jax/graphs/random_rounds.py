@@ -7,7 +7,7 @@ from flax import struct
 from tele_jax._types import Array, Key
 from tele_jax.draw import draw_active
 from tele_jax.graphs import _build as build
-from tele_jax.graphs._rounds import hear, round_key
+from tele_jax.graphs._rounds import check_key, hear, round_key
 from tele_jax.mixing import Mixing, Push
 
 
@@ -24,7 +24,7 @@ class RandomMatching:
 
     def at(self, t: Array | int) -> Mixing:
         """One partner for every slot, but for one slot if k is odd."""
-        key = round_key(self.key, t)
+        key = round_key("random_matching", self.key, t)
         order = jax.random.permutation(key, jnp.arange(self.num_slots, dtype=jnp.int32))
         even = self.num_slots - self.num_slots % 2
         first, second = order[:even:2], order[1:even:2]
@@ -35,8 +35,8 @@ class RandomMatching:
 def random_matching(num_slots: int, key: Key) -> RandomMatching:
     """Every round all slots meet in random pairs and average, weight 1/2.
 
-    If k is odd, one random slot stays alone. For even k the expected contraction of a
-    round is 1/2 · k/(k − 1). Symmetric: the mean is preserved.
+    If k is odd, one random slot stays alone. The expected contraction of a round is
+    ⌊k/2⌋/(k − 1). Symmetric: the mean is preserved.
 
     Args:
       num_slots: k.
@@ -45,7 +45,8 @@ def random_matching(num_slots: int, key: Key) -> RandomMatching:
     >>> random_matching(6, jax.random.key(0)).at(3).weights.tolist()[1]
     [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
     """
-    return RandomMatching(build.check_size("random_matching", num_slots), key)
+    num_slots = build.check_size("random_matching", num_slots)
+    return RandomMatching(num_slots, check_key("random_matching", key))
 
 
 @struct.dataclass
@@ -64,7 +65,8 @@ class RandomizedGossip:
         partners = jnp.arange(self.num_slots, dtype=jnp.int32)
         if self.num_slots == 1:
             return hear(partners, 0.5)
-        one, other = draw_active(round_key(self.key, t), self.num_slots, 2)
+        key = round_key("randomized_gossip", self.key, t)
+        one, other = draw_active(key, self.num_slots, 2)
         return hear(partners.at[one].set(other).at[other].set(one), 0.5)
 
 
@@ -84,7 +86,8 @@ def randomized_gossip(num_slots: int, key: Key) -> RandomizedGossip:
     >>> float(randomized_gossip(9, jax.random.key(0)).at(3).weights[1].sum())
     1.0
     """
-    return RandomizedGossip(build.check_size("randomized_gossip", num_slots), key)
+    num_slots = build.check_size("randomized_gossip", num_slots)
+    return RandomizedGossip(num_slots, check_key("randomized_gossip", key))
 
 
 @struct.dataclass
@@ -102,7 +105,7 @@ class ELOracle:
     def at(self, t: Array | int) -> Mixing:
         """``degree`` senders for every slot, which is one itself as often."""
         size = self.num_slots
-        for_order, for_hops = jax.random.split(round_key(self.key, t))
+        for_order, for_hops = jax.random.split(round_key("el_oracle", self.key, t))
         own = jnp.arange(size, dtype=jnp.int32)
         order = jax.random.permutation(for_order, own)
         hops = jnp.zeros(1, jnp.int32)
@@ -138,7 +141,8 @@ def el_oracle(num_slots: int, degree: int, key: Key) -> ELOracle:
     (4, 20)
     """
     num_slots = build.check_size("el_oracle", num_slots)
-    return ELOracle(num_slots, build.check_degree("el_oracle", degree, num_slots), key)
+    degree = build.check_degree("el_oracle", degree, num_slots)
+    return ELOracle(num_slots, degree, check_key("el_oracle", key))
 
 
 @struct.dataclass
@@ -159,7 +163,7 @@ class ELLocal:
         own = jnp.arange(size, dtype=jnp.int32)
         targets = own[None]
         if size > 1:
-            keys = jax.random.split(round_key(self.key, t), size)
+            keys = jax.random.split(round_key("el_local", self.key, t), size)
             drawn = jax.vmap(lambda key: draw_active(key, size - 1, self.degree))(keys)
             targets = jnp.concatenate([targets, (own[None] + 1 + drawn.T) % size])
         heard = jnp.zeros(size, jnp.int32).at[targets].add(1)
@@ -184,4 +188,5 @@ def el_local(num_slots: int, degree: int, key: Key) -> ELLocal:
     (4, 20)
     """
     num_slots = build.check_size("el_local", num_slots)
-    return ELLocal(num_slots, build.check_degree("el_local", degree, num_slots), key)
+    degree = build.check_degree("el_local", degree, num_slots)
+    return ELLocal(num_slots, degree, check_key("el_local", key))

@@ -20,6 +20,7 @@ def ring(num_slots: int) -> Periodic:
     [0, 1, 4]
     """
     num_slots = build.check_size("ring", num_slots)
+    build.check_table("ring", num_slots, 3)
     return build.circulant(num_slots, [{0, 1, -1}])
 
 
@@ -66,6 +67,7 @@ def exponential(num_slots: int) -> Periodic:
     [8, 0, 4, 6, 7]
     """
     num_slots = build.check_size("exponential", num_slots)
+    build.check_table("exponential", num_slots, build.ceil_log2(num_slots) + 1)
     hops = {-(2**j) for j in range(build.ceil_log2(num_slots))}
     return build.circulant(num_slots, [{0} | hops])
 
@@ -82,6 +84,7 @@ def torus(num_rows: int, num_columns: int) -> Periodic:
     """
     num_rows = build.check_size("torus", num_rows, "row")
     num_columns = build.check_size("torus", num_columns, "column")
+    build.check_table("torus", num_rows * num_columns, 5)
     row, column = np.divmod(np.arange(num_rows * num_columns), num_columns)
     steps = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
     senders = np.array(
@@ -111,5 +114,6 @@ def hypercube(num_slots: int) -> Periodic:
     """
     num_slots = build.check_size("hypercube", num_slots)
     dimension = build.check_power_of_two("hypercube", num_slots)
+    build.check_table("hypercube", num_slots, dimension + 1)
     flips = np.array([0] + [1 << j for j in range(dimension)])
     return build.equal_weights((np.arange(num_slots) ^ flips[:, None])[None])

@@ -7,9 +7,9 @@ from flax import struct
 
 from tele_jax import rewiring
 from tele_jax._types import Array, Key
-from tele_jax.graphs._rounds import round_key
+from tele_jax.graphs._rounds import check_key, round_key
 from tele_jax.graphs.combine import round_form
-from tele_jax.mixing import AnyMixing, Repeated
+from tele_jax.mixing import AnyMixing
 from tele_jax.topology import Topology
 
 
@@ -42,7 +42,7 @@ def relabel(topology: Topology, permutation: Array) -> Relabelled:
 
     Args:
       topology: of k slots.
-      permutation: int[k], each of 0..k − 1 once.
+      permutation: int[k], each of 0..k − 1 once, a leaf; not checked while tracing.
 
     Raises:
       ValueError: it is no permutation of the slots.
@@ -52,7 +52,10 @@ def relabel(topology: Topology, permutation: Array) -> Relabelled:
     >>> line.at(0).weights[:, 0].tolist().count(0.0)
     0
     """
-    size, given = topology.num_slots, np.asarray(permutation)
+    size = topology.num_slots
+    if isinstance(permutation, jax.core.Tracer):
+        return Relabelled(topology, permutation.astype(jnp.int32))
+    given = np.asarray(permutation)
     if given.shape != (size,) or not np.array_equal(np.sort(given), np.arange(size)):
         raise ValueError(
             f"relabel: got a permutation of shape {given.shape}, expected each of 0 to "
@@ -80,7 +83,8 @@ class RandomlyRelabelled:
     def at(self, t: Array | int) -> AnyMixing:
         """Round t, relabelled."""
         slots = jnp.arange(self.num_slots, dtype=jnp.int32)
-        permutation = jax.random.permutation(round_key(self.key, t), slots)
+        key = round_key("randomly_relabel", self.key, t)
+        permutation = jax.random.permutation(key, slots)
         return rewiring.relabel(self.topology.at(t), permutation)
 
 
@@ -98,7 +102,7 @@ def randomly_relabel(topology: Topology, key: Key) -> RandomlyRelabelled:
     >>> randomly_relabel(graphs.ring(9), jax.random.key(0)).at(2).senders.shape
     (3, 9)
     """
-    return RandomlyRelabelled(topology, key)
+    return RandomlyRelabelled(topology, check_key("randomly_relabel", key))
 
 
 @struct.dataclass
@@ -136,12 +140,9 @@ def lazy(topology: Topology) -> Lazy:
     >>> to_matrices(lazy(graphs.complete(2))).tolist()
     [[[0.75, 0.25], [0.25, 0.75]]]
     """
-    if isinstance(round_form(topology), Repeated):
-        raise ValueError(
-            "lazy: got several rounds of gossip per step, expected one; make every "
-            "round lazy with repeat(lazy(topology), times)."
-        )
-    return Lazy(topology)
+    laziness = Lazy(topology)
+    round_form(laziness)  # refuses what cannot be lazy
+    return laziness
 
 
 @struct.dataclass
@@ -172,7 +173,8 @@ def restrict(topology: Topology, alive: Array) -> Restricted:
     On undirected graphs both ends of a lost pair take its weight back, and the mean of
     the living is preserved. On directed ones every slot still averages (its weights
     keep their sum), but the mean may move: ``gossip.mean_drift`` says how far. The
-    model of a dead slot stays as it is.
+    model of a dead slot stays as it is; it has to be finite, for it may still be read,
+    times 0. Analysis counts the dead among those that disagree.
 
     Args:
       topology: of k slots.
@@ -186,7 +188,8 @@ def restrict(topology: Topology, alive: Array) -> Restricted:
     >>> int(some.at(0).weights[-1, 0] * 3 + 0.5)  # slot 0 keeps what 3 would send
     1
     """
-    size, shape, dtype = topology.num_slots, jnp.shape(alive), jnp.result_type(alive)
+    alive = jnp.asarray(alive)
+    size, shape, dtype = topology.num_slots, alive.shape, alive.dtype
     if shape != (size,) or not jnp.issubdtype(dtype, jnp.bool):
         raise ValueError(
             f"restrict: got alive as {dtype}{list(shape)}, expected bool[{size}], true "
@@ -194,4 +197,4 @@ def restrict(topology: Topology, alive: Array) -> Restricted:
         )
     if not isinstance(alive, jax.core.Tracer) and not np.any(alive):
         raise ValueError("restrict: nobody is alive, expected at least one slot.")
-    return Restricted(topology, jnp.asarray(alive))
+    return Restricted(topology, alive)

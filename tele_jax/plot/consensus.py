@@ -105,9 +105,9 @@ def consensus_curves(
             *points[place],
             color=colour,
             linestyle=style,
-            linewidth=1.6 + 2 * above,
+            linewidth=1.6 + 1.6 * above,
             marker="o" if marked else "",
-            markersize=6 + 3 * above,
+            markersize=6 + 2.4 * above,
             markevery=marked,
             label=name,
         )

@@ -16,8 +16,8 @@ def radius_of(positions: np.ndarray, numbered: bool) -> float:
     """The radius of a slot: room for its number, or small to show the edges."""
     apart = np.linalg.norm(positions[:, None] - positions[None], axis=2)
     nearest = apart[~np.eye(len(positions), dtype=bool)].min(initial=1.0)
-    share = 0.38 if numbered else 0.22
-    return float(np.clip(share * nearest, 0.018, 0.13 if numbered else 0.07))
+    share = 0.32 if numbered else 0.22
+    return float(np.clip(share * nearest, 0.018, 0.1 if numbered else 0.07))
 
 
 def draw_slots(

@@ -71,11 +71,11 @@ def topology(
     numbered = topology.num_slots <= _MAX_NUMBERED
     radius = radius_of(where, numbered)
     inches = 4.5 if shown == 1 else 3.0
-    font_size = min(10.0, radius * inches * 72 / (2 * LIMIT))
-    figure, panels = _panels(shown, min(shown, 4), inches)
+    font_size = min(10.0, 1.1 * radius * inches * 72 / (2 * LIMIT))
+    figure, panels = _panels(shown, math.ceil(shown / math.ceil(shown / 4)), inches)
     for t, axes in enumerate(panels):
         draw_slots(axes, where, radius, font_size if numbered else None)
-        draw_edges(axes, rounds[t], where, radius, _EDGE)
+        draw_edges(axes, rounds[t], where, radius, _EDGE, _width(topology))
         if shown > 1:
             axes.set_title(f"round {t}", fontsize=10)
     if num_rounds is None and topology.period and topology.period > shown:
@@ -149,13 +149,17 @@ def _draw_period(axes: Axes, topology: Topology, given: np.ndarray | None) -> No
     where = _positions("gallery", topology, given, rounds)
     radius = radius_of(where, numbered=False)
     draw_slots(axes, where, radius)
-    width = 0.8 * min(1.0, 25 / topology.num_slots) ** 0.5
     first = np.where((rounds != 0).any(axis=0), (rounds != 0).argmax(axis=0), -1)
     # The first rounds come last: their short edges lie on top.
     for t in reversed(range(len(rounds))):
         colour = _BY_ROUND(t / (len(rounds) - 1)) if len(rounds) > 1 else _EDGE
         weights = np.where(first == t, rounds[t], 0.0)
-        draw_edges(axes, weights, where, radius, colour, width)
+        draw_edges(axes, weights, where, radius, colour, 0.8 * _width(topology))
+
+
+def _width(topology: Topology) -> float:
+    """Thin lines where there are many."""
+    return min(1.0, math.sqrt(25 / topology.num_slots))
 
 
 def _in_words(topology: Topology) -> str:

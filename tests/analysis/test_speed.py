@@ -129,9 +129,10 @@ def test_the_iteration_agrees_with_the_matrix(monkeypatch):
 
 EXPECTED = {
     # W is a projection: E[W Wᵀ] = E[W], whose entries off the diagonal are equal.
+    # If k is odd, one slot stays alone.
     "random_matching": (
         lambda k: graphs.random_matching(k, KEY),
-        lambda k: k / 2 / (k - 1),
+        lambda k: k // 2 / (k - 1),
     ),
     "randomized_gossip": (
         lambda k: graphs.randomized_gossip(k, KEY),
@@ -220,6 +221,36 @@ def test_exact_after_is_the_first_round_whose_product_is_the_mean(topology, roun
 def test_a_random_topology_has_no_period(function):
     with pytest.raises(ValueError, match=r"RandomMatching is random and has no period"):
         function(graphs.random_matching(4, KEY))
+
+
+def test_slots_that_do_not_average_are_refused():
+    splitter = tele.from_matrices(np.array([[0.4, 0.3, 0.3]] * 3), stochastic="row")
+    for limit in (speed._MAX_EXACT, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(speed, "_MAX_EXACT", limit)
+            with pytest.raises(ValueError, match=r"column 0 sums to 1\.2, expected 1"):
+                tele.contraction(splitter)
+
+
+def test_no_rounds_are_refused():
+    with pytest.raises(ValueError, match="got num_rounds=0, expected at least 1"):
+        tele.contraction(graphs.ring(4), num_rounds=0)
+
+
+def test_64_bits_change_no_random_round():
+    for topology in (
+        graphs.random_matching(9, KEY),
+        graphs.randomized_gossip(9, KEY),
+        graphs.od_equidyn(9, KEY),
+        graphs.ou_equidyn(9, KEY),
+        graphs.el_oracle(9, 2, KEY),
+        graphs.el_local(9, 2, KEY),
+        graphs.randomly_relabel(graphs.ring(9), KEY),
+    ):
+        narrow = tele.to_matrices(topology, 5)
+        with jax.enable_x64(True):
+            wide = tele.to_matrices(topology, 5)
+        np.testing.assert_allclose(wide, narrow, atol=1e-7)
 
 
 def test_too_few_samples_are_refused():

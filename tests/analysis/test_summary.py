@@ -41,9 +41,26 @@ def test_after_the_predicted_rounds_the_worst_start_agrees_to_epsilon(topology, 
 
 
 def test_a_finite_time_graph_needs_no_more_than_its_period():
-    for epsilon in (0.5, 1e-3, 1e-9):
+    for epsilon in (0.5, 1e-3, 1e-6):
         assert analysis.predicted_rounds(graphs.base_graph(25, 1), epsilon) == 9
         assert analysis.predicted_rounds(graphs.complete(25), epsilon) == 1
+    # Weights are rounded to float32: below that, a second period is needed.
+    assert analysis.predicted_rounds(graphs.base_graph(25, 1), 1e-9) == 18
+
+
+def test_fast_is_not_exact():
+    # λ₂ = (1 + 2 cos 72°)/3 = 0.539, and 0.539²⁰ = 4e-6.
+    often = graphs.repeat(graphs.ring(5), 20)
+    assert analysis.exact_after(often) is None
+    assert analysis.predicted_rounds(often, 1e-9) == 2
+
+
+def test_rounding_is_no_contraction():
+    for apart in (
+        graphs.disjoint_union(graphs.complete(25), graphs.complete(25)),
+        graphs.disjoint_union(*(graphs.random_matching(k, KEY) for k in (4, 6))),
+    ):
+        assert analysis.predicted_rounds(apart, 1e-3) is None
 
 
 def test_what_never_agrees_has_no_number_of_rounds():

@@ -9,6 +9,14 @@ import numpy as np
 
 import tele_jax as tele
 from tele_jax import graphs
+from tests.graphs.arithmetic import (
+    base_periods,
+    log2,
+    power_of_two_below,
+    sides,
+    smooth_below,
+    three_cliques,
+)
 
 
 class Family(NamedTuple):
@@ -36,45 +44,6 @@ def at_most(partners: int) -> Callable[[int], int]:
     return lambda k: min(partners, k - 1)
 
 
-def log2(k: int) -> int:
-    """⌈log₂ k⌉, in integers."""
-    return len(bin(k - 1)) - 2 if k > 1 else 0
-
-
-def smooth_below(k: int, degree: int) -> int:
-    """The largest number up to k without a prime factor above degree + 1."""
-    primes = {p for n in range(2, k + 1) for p in prime_factors(n)}
-    large = {p for p in primes if p > degree + 1}
-    return max(n for n in range(1, k + 1) if not large & set(prime_factors(n)))
-
-
-def prime_factors(number: int) -> list[int]:
-    """With multiplicity, ascending."""
-    found, factor = [], 2
-    while number > 1:
-        while number % factor == 0:
-            found.append(factor)
-            number //= factor
-        factor += 1
-    return found
-
-
-def base_periods(degree: int) -> Callable[[int], Collection[int]]:
-    """At most 2 log_{degree+1} k + 2 rounds."""
-
-    def periods(k: int) -> Collection[int]:
-        base = min(degree, max(1, k - 1)) + 1
-        return range(1, 3 + int(2 * np.log(k) / np.log(base) + 1e-9))
-
-    return periods
-
-
-def sides(number: int) -> tuple[int, int]:
-    """The torus of so many slots that is closest to a square."""
-    rows = max(r for r in range(1, int(number**0.5) + 1) if number % r == 0)
-    return rows, number // rows
-
-
 def random_tree(k: int) -> tele.Topology:
     """Metropolis–Hastings weights on slots of very unequal degree."""
     graph = nx.random_labeled_tree(k, seed=k) if k > 1 else nx.empty_graph(1)
@@ -86,17 +55,6 @@ def random_digraph(k: int) -> nx.DiGraph:
     graph = nx.gnp_random_graph(k, 0.2, seed=k, directed=True)
     graph.add_edges_from((i, (i + 1) % k) for i in range(k) if k > 1)
     return graph
-
-
-def three_cliques(k: int) -> tuple[int, int]:
-    """Cliques of at least 3 slots, as many as there may be up to 3."""
-    cliques = max(c for c in (1, 2, 3) if k % c == 0 and (c == 1 or k // c >= 3))
-    return cliques, k // cliques
-
-
-def power_of_two_below(k: int) -> int:
-    """The largest power of two up to k."""
-    return 1 << (k.bit_length() - 1)
 
 
 def _shuffled(k: int) -> np.ndarray:
@@ -220,7 +178,7 @@ BUILDERS: dict[str, Family] = {
     "base_graph_1": _base(graphs.base_graph, 1),
     "base_graph_2": _base(graphs.base_graph, 2),
     "matcha": Family(
-        lambda k: graphs.matcha(nx.circulant_graph(k, [1, 2]), _key(k), 0.5),
+        lambda k: graphs.matcha(nx.circulant_graph(k, [1, 2]), 0.5, _key(k)),
         at_most(4),
         _random,
     ),

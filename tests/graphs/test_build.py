@@ -81,6 +81,26 @@ def test_a_degree_below_one_is_refused(name, degree, message):
         getattr(tele.graphs, name)(8, degree, *seed)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda key: tele.graphs.random_matching(4, key),
+        lambda key: tele.graphs.randomized_gossip(4, key),
+        lambda key: tele.graphs.el_oracle(4, 2, key),
+        lambda key: tele.graphs.el_local(4, 2, key),
+        lambda key: tele.graphs.od_equidyn(4, key),
+        lambda key: tele.graphs.ou_equidyn(4, key),
+        lambda key: tele.graphs.matcha(nx.cycle_graph(4), 0.5, key),
+        lambda key: tele.graphs.randomly_relabel(tele.graphs.ring(4), key),
+    ],
+)
+def test_a_seed_is_no_key(build):
+    with pytest.raises(
+        ValueError, match=r"^\w+: got 7 as key, expected a random key; make one with"
+    ):
+        build(7)
+
+
 DENSE = {
     "star": (lambda: tele.graphs.star(BIG), BIG),
     "barbell": (lambda: tele.graphs.barbell(BIG), BIG // 2 + 1),
@@ -102,9 +122,9 @@ def test_dense_graphs_of_many_slots_are_refused_with_the_size_they_need(name):
     senders = senders or slots
     entries = slots * senders
     message = (
-        rf"^{name}: {slots:,} slots, of which one hears {senders:,}, need a table of "
-        rf"{entries:,} entries \({8 * entries / 2**30:,.0f} GiB\), more than "
-        r"134,217,728; use fewer slots, complete\(k\), or a sparser graph\.$"
+        rf"^{name}: {slots:,} slots, of which one hears {senders:,} with itself, need "
+        rf"a table of {entries:,} entries \({8 * entries / 2**30:,.0f} GiB\), more "
+        r"than 134,217,728; use fewer slots, complete\(k\), or a sparser graph\.$"
     )
     with pytest.raises(ValueError, match=message):
         build()
@@ -114,6 +134,19 @@ def test_too_many_bases_are_refused_with_the_size_they_need():
     for name in ("d_equistatic", "u_equistatic"):
         with pytest.raises(ValueError, match=f"^{name}: 100,000 slots, of which one"):
             getattr(tele.graphs, name)(BIG, 5000, 0)
+
+
+def test_schedules_of_too_many_rounds_are_refused_with_the_size_they_need():
+    """Of 10⁷ slots, with one partner in each of 24 rounds."""
+    with pytest.raises(
+        ValueError,
+        match=r"^one_peer_exponential: 10,000,000 slots, of which one hears 2 with "
+        r"itself in 24 rounds, need a table of 480,000,000 entries \(4 GiB\)",
+    ):
+        tele.graphs.one_peer_exponential(10**7)
+    for name in ("simple_base_graph", "base_graph"):
+        with pytest.raises(ValueError, match=rf"^{name}: 10,000,000 slots.* rounds"):
+            getattr(tele.graphs, name)(10**7, 1)
 
 
 SPARSE = {

@@ -174,6 +174,7 @@ def test_a_digraph_that_is_not_strongly_connected_is_refused():
         (nx.MultiGraph([(0, 1)]), "got a MultiGraph, expected an nx.Graph or"),
         (nx.MultiDiGraph([(0, 1)]), "got a MultiDiGraph, expected an nx.Graph or"),
         (nx.Graph(), "needs at least 1 slot, got 0"),
+        ([(0, 1)], "got a list, expected an nx.Graph or nx.DiGraph"),
     ],
 )
 def test_from_networkx_refuses(graph, message):
@@ -181,14 +182,20 @@ def test_from_networkx_refuses(graph, message):
         tele.graphs.from_networkx(graph)
 
 
-def test_from_networkx_refuses_words_that_it_does_not_know():
-    graph = nx.path_graph(3)
-    with pytest.raises(
-        ValueError, match="from_networkx: got weights='equal', expected one of"
-    ):
-        tele.graphs.from_networkx(graph, "equal")
-    with pytest.raises(ValueError, match="from_networkx: got stochastic='both'"):
-        tele.graphs.from_networkx(graph, stochastic="both")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weights": "equal"}, "got weights='equal', expected one of"),
+        ({"stochastic": "both"}, "got stochastic='both', expected one of"),
+        (
+            {"weights": "laplacian", "stochastic": "row"},
+            "got weights='laplacian' with stochastic='row', expected",
+        ),
+    ],
+)
+def test_from_networkx_refuses_words_that_mean_nothing(given, message):
+    with pytest.raises(ValueError, match=f"^from_networkx: {message}"):
+        tele.graphs.from_networkx(nx.path_graph(3), **given)
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,8 @@ def test_a_union_of_many_periods_is_never_written_down():
         ),
         (
             lambda: [tele.graphs.complete(100_000), tele.graphs.ring(3)],
-            r"100,003 slots, of which one hears 100,000, need a table of "
-            r"10,000,300,000 entries \(75 GiB\)",
+            r"100,003 slots, of which one hears 100,000 with itself, need a table "
+            r"of 10,000,300,000 entries \(75 GiB\)",
         ),
     ],
 )
@@ -134,6 +134,7 @@ REPEATED = {
     "random": lambda: tele.graphs.random_matching(5, KEY),
     "senders_choose": lambda: tele.graphs.el_local(5, 2, KEY),
     "union": lambda: tele.graphs.disjoint_union(*UNIONS["complete_and_table"]()),
+    "repeated": lambda: tele.graphs.disjoint_union(*UNIONS["repeated"]()),
 }
 every_repeated = pytest.mark.parametrize("name", REPEATED)
 

@@ -95,12 +95,13 @@ def test_the_two_kinds_of_best_constant_are_among_the_graphs():
     assert {*bounded} == {True, False}
 
 
-def test_best_constant_weights_of_many_slots_are_those_of_the_hypercube():
-    """Above 2,048 slots eigenvalues are iterated; of 2¹² they are 0, 2, …, 24."""
-    topology = tele.graphs.from_networkx(nx.hypercube_graph(12), "best_constant")
-    # Lanczos to 10⁻⁶ of λ_k − λ₂ < λ_k + λ₂, then half a unit of float32.
-    expected = 2 / (2 + 24)
-    np.testing.assert_allclose(topology.weights[0, 1:], expected, rtol=1e-6 + 2**-24)
+def test_best_constant_weights_of_too_many_slots_are_refused():
+    with pytest.raises(
+        ValueError,
+        match=r'^from_networkx: got weights="best_constant" for 2,049 slots, expected '
+        "at most 2,048, for it needs all eigenvalues",
+    ):
+        tele.graphs.from_networkx(nx.path_graph(2049), "best_constant")
 
 
 @every_graph

@@ -108,7 +108,7 @@ _pairs = jax.jit(jax.vmap(greedy_pairs, (None, 0, 0)), static_argnums=0)
 @pytest.mark.parametrize(
     "sizes",
     [
-        pytest.param([*range(2, 11), 13, 16, 25, 40], id="some"),
+        pytest.param([*range(2, 9), 13, 16, 25, 40], id="some"),
         pytest.param([*range(2, 41)], id="all", marks=pytest.mark.slow),
     ],
 )
@@ -125,7 +125,7 @@ def test_greedy_pairs_are_those_of_the_loop(sizes):
         np.testing.assert_array_equal(got, expected, err_msg=str(size))
 
 
-@pytest.mark.parametrize("size", [2, 5, 6, 9])
+@pytest.mark.parametrize("size", [5, 8])
 def test_ou_equidyn_takes_all_offsets_and_starts_alike(size):
     """E W_ij = η (k − 1)/k · (N(d) + N(k − d)) / (k (k − 1)), d = i − j mod k.
 
@@ -169,3 +169,12 @@ def test_no_basis_graphs_are_refused(name):
     message = rf"^{name}: needs at least 1 basis graph, got 0\.$"
     with pytest.raises(ValueError, match=message):
         getattr(tele.graphs, name)(5, 0, seed=0)
+
+
+@pytest.mark.parametrize("name", ["od_equidyn", "ou_equidyn"])
+@pytest.mark.parametrize("eta", [0.0, -0.1, 1.1, float("nan")])
+def test_an_eta_that_is_no_share_is_refused(name, eta):
+    with pytest.raises(
+        ValueError, match=f"^{name}: got eta={eta}, expected 0 < eta <="
+    ):
+        getattr(tele.graphs, name)(5, KEY, eta)

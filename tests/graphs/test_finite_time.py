@@ -7,8 +7,8 @@ import pytest
 
 import tele_jax as tele
 from tests.graphs import base_oracle
+from tests.graphs.arithmetic import smooth_below
 from tests.graphs.authors import assert_is_the_authors, oracles
-from tests.graphs.families import smooth_below
 
 
 def _product(topology):

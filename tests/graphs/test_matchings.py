@@ -39,7 +39,7 @@ def _laplacians(topology):
 @every_graph
 def test_the_matchings_are_the_edges_taken_apart(name):
     graph = GRAPHS[name]
-    topology = tele.graphs.matcha(graph, KEY, 0.5)
+    topology = tele.graphs.matcha(graph, 0.5, KEY)
     partners = np.asarray(topology.partners)
     own = np.arange(len(graph))
     for row in partners:
@@ -54,7 +54,7 @@ def test_the_matchings_are_the_edges_taken_apart(name):
 @pytest.mark.parametrize("budget", [0.3, 1.0])
 def test_the_probabilities_maximise_connectivity_within_the_budget(name, budget):
     """λ₂ is concave: no better point is found by a search that knows no cuts."""
-    topology = tele.graphs.matcha(GRAPHS[name], KEY, budget)
+    topology = tele.graphs.matcha(GRAPHS[name], budget, KEY)
     laplacians = _laplacians(topology)
     count = len(laplacians)
     got = np.asarray(topology.probabilities, np.float64)
@@ -80,13 +80,15 @@ def test_the_probabilities_maximise_connectivity_within_the_budget(name, budget)
     )
     inside = np.clip(found.x, 0, 1)
     inside *= min(1, budget * count / max(inside.sum(), 1e-9))
-    # 1e-6 is the tolerance of the cutting planes, 1e-6 that of float32.
-    assert second(got) >= max(second(even), second(inside)) - 2e-6
+    # Promised to 0.1 %, and rounded to float32.
+    best = max(second(even), second(inside))
+    assert second(got) >= (1 - 1e-3) * best - 1e-6
+    assert second(got) >= second(even) - 1e-6  # never worse than no choice at all
 
 
 @every_graph
 def test_alpha_is_the_best_of_a_grid_that_leaves_no_weight_negative(name):
-    topology = tele.graphs.matcha(GRAPHS[name], KEY, 0.5)
+    topology = tele.graphs.matcha(GRAPHS[name], 0.5, KEY)
     laplacians = _laplacians(topology)
     size = len(laplacians[0])
     probabilities = np.asarray(topology.probabilities, np.float64)
@@ -110,7 +112,7 @@ def test_alpha_is_the_best_of_a_grid_that_leaves_no_weight_negative(name):
 
 @pytest.mark.parametrize("name", ["star", "odd_cycle", "geometric"])
 def test_the_expected_round_is_the_weighted_laplacian(name):
-    topology = tele.graphs.matcha(GRAPHS[name], KEY, 0.4)
+    topology = tele.graphs.matcha(GRAPHS[name], 0.4, KEY)
     matrices = sampling.sampled(topology)
     mean = np.tensordot(
         np.asarray(topology.probabilities, np.float64), _laplacians(topology), 1
@@ -120,7 +122,7 @@ def test_the_expected_round_is_the_weighted_laplacian(name):
 
 
 def test_a_matching_is_active_as_a_whole_and_each_for_itself():
-    topology = tele.graphs.matcha(GRAPHS["geometric"], KEY, 0.4)
+    topology = tele.graphs.matcha(GRAPHS["geometric"], 0.4, KEY)
     matrices = sampling.sampled(topology, 2000)
     partners = np.asarray(topology.partners)
     active = []
@@ -136,7 +138,7 @@ def test_a_matching_is_active_as_a_whole_and_each_for_itself():
 
 
 def test_numbers_of_ones_own_may_be_set():
-    topology = tele.graphs.matcha(nx.cycle_graph(6), KEY, 0.5)
+    topology = tele.graphs.matcha(nx.cycle_graph(6), 0.5, KEY)
     never = topology.replace(probabilities=0 * topology.probabilities)
     np.testing.assert_array_equal(helpers.matrices(never, 3)[1], np.eye(6))
     always = topology.replace(probabilities=1 + 0 * topology.probabilities)
@@ -149,7 +151,7 @@ def test_numbers_of_ones_own_may_be_set():
 
 def test_slots_are_the_nodes_in_the_graphs_own_order():
     graph = nx.Graph([("c", "a"), ("a", "b"), ("b", "b")])  # c, a, b: a in the middle
-    topology = tele.graphs.matcha(graph, KEY, 1.0)
+    topology = tele.graphs.matcha(graph, 1.0, KEY)
     heard = (np.asarray(topology.partners) != np.arange(3)).sum(axis=0)
     assert heard.tolist() == [1, 2, 1]
 
@@ -168,9 +170,19 @@ def test_slots_are_the_nodes_in_the_graphs_own_order():
             0.5,
             r"the graph falls into 2 components, \{a, b\}, \{c, d\}; join them",
         ),
-        (nx.empty_graph(3000), 0.5, "got 3000 slots, expected at most 2048"),
+        (
+            nx.empty_graph(3000),
+            0.5,
+            "got 3,000 slots and 0 edges, expected at most 1,024 and 20,000",
+        ),
+        (
+            nx.complete_graph(201),
+            0.5,
+            "got 201 slots and 20,100 edges, expected at most 1,024 and 20,000",
+        ),
+        ([(0, 1)], 0.5, "got a list, expected an undirected nx.Graph"),
     ],
 )
 def test_what_cannot_be_is_refused(graph, budget, message):
     with pytest.raises(ValueError, match=f"^matcha: {message}"):
-        tele.graphs.matcha(graph, KEY, budget)
+        tele.graphs.matcha(graph, budget, KEY)

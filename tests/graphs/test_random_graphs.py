@@ -156,7 +156,7 @@ def test_watts_strogatz_rewires_with_the_given_probability():
         (
             lambda: tele.graphs.random_regular(5, 3, 0),
             "random_regular: got 5 slots and degree=3, expected an even product; use "
-            r"degree=2 or 4\.",
+            r"degree=4, or 6 slots\.",
         ),
         (
             lambda: tele.graphs.random_regular(6, 1, 0),
@@ -168,11 +168,11 @@ def test_watts_strogatz_rewires_with_the_given_probability():
         ),
         (
             lambda: tele.graphs.watts_strogatz(6, 3, 0.1, 0),
-            r"watts_strogatz: got degree=3, expected an even number of 2 to 5\.",
+            r"watts_strogatz: got degree=3, expected an even number of at least 2\.",
         ),
         (
-            lambda: tele.graphs.watts_strogatz(6, 6, 0.1, 0),
-            "watts_strogatz: got degree=6, expected an even number of 2 to 5",
+            lambda: tele.graphs.watts_strogatz(6, 0, 0.1, 0),
+            "watts_strogatz: got degree=0, expected an even number of at least 2",
         ),
         (
             lambda: tele.graphs.watts_strogatz(6, 2, -0.1, 0),
@@ -185,7 +185,15 @@ def test_impossible_numbers_are_refused(build, message):
         build()
 
 
-def test_more_partners_than_there_are_means_all():
+def test_more_partners_than_there_are_means_as_many_as_can_be():
     for degree in (5, 6, 100):
         (matrix,) = tele.to_matrices(tele.graphs.random_regular(6, degree, 0))
         np.testing.assert_allclose(matrix, 1 / 6, rtol=2**-24)
+    for size in range(1, 10):  # an even number, or the one other of two slots
+        even = max(2, (size - 1) // 2 * 2)
+        most = tele.graphs.watts_strogatz(size, even, 0.0, 0)
+        for degree in (even + 2, 100):
+            topology = tele.graphs.watts_strogatz(size, degree, 0.0, 0)
+            np.testing.assert_array_equal(topology.senders, most.senders)
+            partners = [d for _, d in _graph(topology).degree]
+            assert partners == [min(even, size - 1)] * size

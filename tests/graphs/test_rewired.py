@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tele_jax as tele
+from tele_jax.mixing import matrix
 from tests import helpers
 from tests.test_rewiring import among_the_living
 
@@ -32,13 +33,13 @@ REWIRED = {
 }
 
 
-def _expected(change, matrix):
+def _expected(change, before):
     if change == "lazy":
-        return (np.eye(6) + matrix) / 2
+        return (np.eye(6) + before) / 2
     if change == "restrict":
-        return among_the_living(matrix, ALIVE)
+        return among_the_living(before, ALIVE)
     back = np.argsort([2, 0, 1, 5, 4, 3])
-    return matrix[np.ix_(back, back)]
+    return before[np.ix_(back, back)]
 
 
 @every_schedule
@@ -48,7 +49,7 @@ def test_every_round_is_rewired_and_the_schedule_is_kept(name, change):
     rewired = REWIRED[change](topology)
     assert (rewired.num_slots, rewired.period) == (6, topology.period)
     before, after = (helpers.matrices(one, 7) for one in (topology, rewired))
-    expected = [_expected(change, matrix) for matrix in before]
+    expected = [_expected(change, one) for one in before]
     np.testing.assert_allclose(after, expected, rtol=0, atol=ROUNDING)
 
 
@@ -65,11 +66,11 @@ def test_relabelling_back_changes_nothing(name):
 def test_lazy_rounds_have_no_negative_eigenvalue():
     swapped = tele.from_matrices(np.eye(6)[[1, 0, 3, 2, 5, 4]])
     for topology in (swapped, tele.graphs.hypercube(8)):
-        (matrix,) = tele.to_matrices(topology)
-        assert np.linalg.eigvalsh(matrix)[0] < -0.4
-        (matrix,) = tele.to_matrices(tele.graphs.lazy(topology))
+        (one,) = tele.to_matrices(topology)
+        assert np.linalg.eigvalsh(one)[0] < -0.4
+        (one,) = tele.to_matrices(tele.graphs.lazy(topology))
         # Weights are off by 2⁻²⁴ in the norm of sums.
-        assert np.linalg.eigvalsh(matrix)[0] >= -(2**-23)
+        assert np.linalg.eigvalsh(one)[0] >= -(2**-23)
 
 
 def test_every_round_is_a_new_order_of_the_same_round():
@@ -79,10 +80,10 @@ def test_every_round_is_a_new_order_of_the_same_round():
     assert topology.period is None
     orders = [list(order) for order in permutations(range(5))]
     found = set()
-    for t, matrix in enumerate(helpers.matrices(topology, 10)):
+    for t, one in enumerate(helpers.matrices(topology, 10)):
         before = tele.to_matrices(base)[t % 5]
         possible = [before[np.ix_(order, order)] for order in orders]
-        matching = [i for i, one in enumerate(possible) if np.array_equal(one, matrix)]
+        matching = [i for i, order in enumerate(possible) if np.array_equal(order, one)]
         assert matching
         found.add(matching[0])
     assert len(found) >= 5
@@ -99,11 +100,24 @@ def test_alive_slots_are_a_leaf_that_vmap_sweeps():
     swept = jax.jit(jax.vmap(restricted))(jnp.array(alive))
     (before,) = tele.to_matrices(ring)
     for i, who in enumerate(alive):
-        got = tele.mixing.matrix(helpers.part(swept, i))
+        got = matrix(helpers.part(swept, i))
         expected = among_the_living(before, who)
         np.testing.assert_allclose(got, expected, rtol=0, atol=ROUNDING)
     topology = tele.graphs.restrict(ring, alive[1])
     assert any(leaf.dtype == bool for leaf in jax.tree.leaves(topology))
+
+
+def test_a_permutation_is_a_leaf_that_vmap_sweeps():
+    ring = tele.graphs.ring(5)
+    orders = np.array([[0, 1, 2, 3, 4], [2, 4, 1, 0, 3]])
+    swept = jax.jit(jax.vmap(lambda order: tele.graphs.relabel(ring, order).at(0)))(
+        orders
+    )
+    (before,) = tele.to_matrices(ring)
+    for i, order in enumerate(orders):
+        back = np.argsort(order)
+        expected = before[np.ix_(back, back)]
+        np.testing.assert_array_equal(matrix(helpers.part(swept, i)), expected)
 
 
 @every_schedule
@@ -119,8 +133,8 @@ def test_the_living_of_a_finite_time_graph_still_keep_their_mean():
     """Though they no longer agree after a period."""
     topology = tele.graphs.restrict(tele.graphs.base_graph(6, 1), ALIVE)
     product = np.eye(6)
-    for matrix in tele.to_matrices(topology):
-        product = product @ matrix
+    for one in tele.to_matrices(topology):
+        product = product @ one
     living = product[np.ix_(ALIVE, ALIVE)]
     rounding = topology.period * ROUNDING
     np.testing.assert_allclose(living.sum(axis=0), 1, rtol=0, atol=rounding)

@@ -44,6 +44,8 @@ def simple_base_graph(num_slots: int, degree: int) -> Periodic:
     """
     num_slots = build.check_size("simple_base_graph", num_slots)
     degree = build.check_degree("simple_base_graph", degree, num_slots)
+    length = _simple_length(num_slots, degree)
+    build.check_table("simple_base_graph", num_slots, degree + 1, length)
     return build.stack_rounds(_simple_rounds(num_slots, degree))
 
 
@@ -73,6 +75,7 @@ def base_graph(num_slots: int, degree: int) -> Periodic:
     smooth = _smooth_part(num_slots, degree)
     rough = num_slots // smooth
     length = _simple_length(rough, degree) + max(1, len(strides(smooth, degree)))
+    build.check_table("base_graph", num_slots, degree + 1, length)
     if _simple_length(num_slots, degree) < length:
         return build.stack_rounds(_simple_rounds(num_slots, degree))
     return build.stack_rounds(
