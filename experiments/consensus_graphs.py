@@ -114,9 +114,11 @@ def _drawn_once(size: int, seed: int, remarks: list[str]) -> dict[str, Entry]:
             size, degree, 0.2, seed, allow_disconnected=True
         ),
         f"D-EquiStatic, M = {bases}": lambda seed: graphs.d_equistatic(
-            size, bases, seed
+            size, bases, seed, allow_disconnected=True
         ),
-        "U-EquiStatic, M = 2": lambda seed: graphs.u_equistatic(size, 2, seed),
+        "U-EquiStatic, M = 2": lambda seed: graphs.u_equistatic(
+            size, 2, seed, allow_disconnected=True
+        ),
     }
     entries = {}
     for name, build in builders.items():

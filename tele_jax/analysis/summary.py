@@ -23,7 +23,8 @@ def predicted_rounds(topology: Topology, epsilon: float) -> int | None:
     a period of τ rounds, whichever is fewer. X̄ is the mean that doubly stochastic W
     preserve. As certain as p is: above 2,048 slots ``contraction`` approaches it from
     above, and for random rounds the inequality is one of root mean squares, with the
-    estimated p of a round.
+    estimated p of a round. Where only columns sum to 1 (``el_local``) the slots agree
+    on a mean that has moved.
 
     Returns:
       The rounds, or None if they need not bring the slots closer (p ≤ 0).

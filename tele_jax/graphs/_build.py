@@ -28,7 +28,13 @@ def check_whole(name: str, number: SupportsIndex, expected: str) -> int:
     try:
         return operator.index(number)
     except TypeError:
-        raise ValueError(f"{name}: got {number!r}, expected {expected}.") from None
+        raise ValueError(f"{name}: got {told(number)}, expected {expected}.") from None
+
+
+def told(given: object) -> str:
+    """A number or word as it is, anything else by its type: arrays fill pages."""
+    is_short = given is None or isinstance(given, int | float | str)
+    return repr(given) if is_short else type(given).__name__
 
 
 def check_degree(name: str, degree: SupportsIndex, num_slots: int) -> int:
@@ -38,6 +44,14 @@ def check_degree(name: str, degree: SupportsIndex, num_slots: int) -> int:
         raise ValueError(f"{name}: got degree={number}, expected at least 1.")
     number = min(number, max(1, num_slots - 1))
     check_table(name, num_slots, number + 1)
+    return number
+
+
+def check_seed(name: str, seed: SupportsIndex) -> int:
+    """A seed of a graph that is drawn once: a number, not a key."""
+    number = check_whole(name, seed, "a whole number >= 0 as seed")
+    if number < 0:
+        raise ValueError(f"{name}: got seed={number}, expected at least 0.")
     return number
 
 

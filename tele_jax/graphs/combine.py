@@ -57,6 +57,12 @@ def disjoint_union(*blocks: Topology) -> DisjointUnion:
     """
     if not blocks:
         raise ValueError("disjoint_union: got no topology, expected at least one.")
+    for block in blocks:
+        if not hasattr(block, "at"):
+            raise ValueError(
+                f"disjoint_union: got a {type(block).__name__}, expected topologies; "
+                "pass them one by one, disjoint_union(*topologies)."
+            )
     forms = [_form(block) for block in blocks]
     if len(set(forms)) > 1:
         names = [type(block).__name__ for block in blocks]

@@ -6,6 +6,7 @@ arXiv 2210.07881. The basis graph of offset a sends from i to i + a mod k with w
 (k − 1)/k and keeps 1/k.
 """
 
+import math
 from collections import Counter
 
 import jax
@@ -20,7 +21,9 @@ from tele_jax.mixing import Mixing
 from tele_jax.topology import Periodic
 
 
-def d_equistatic(num_slots: int, num_bases: int, seed: int) -> Periodic:
+def d_equistatic(
+    num_slots: int, num_bases: int, seed: int, *, allow_disconnected: bool = False
+) -> Periodic:
     """The mean of M basis graphs W_a of random offsets; directed.
 
     E ‖W − J‖₂ = O(√(log k / M)). Offsets are drawn from 1..k − 1 with replacement.
@@ -30,19 +33,24 @@ def d_equistatic(num_slots: int, num_bases: int, seed: int) -> Periodic:
       num_slots: k.
       num_bases: M, at most so many senders per slot.
       seed: decides the offsets.
+      allow_disconnected: accept a graph whose slots can never agree: all offsets have
+        a factor in common with k.
 
     Raises:
-      ValueError: a number is below 1.
+      ValueError: a number is below 1, or the graph is not connected.
 
     Source: Z. Song et al., NeurIPS 2022, arXiv 2210.07881.
 
     >>> d_equistatic(16, 3, seed=0).at(0).senders.shape
     (4, 16)
     """
-    return _equistatic("d_equistatic", num_slots, num_bases, seed, (-1,))
+    settings = (num_slots, num_bases, seed, allow_disconnected)
+    return _equistatic("d_equistatic", (-1,), *settings)
 
 
-def u_equistatic(num_slots: int, num_bases: int, seed: int) -> Periodic:
+def u_equistatic(
+    num_slots: int, num_bases: int, seed: int, *, allow_disconnected: bool = False
+) -> Periodic:
     """The mean of M symmetrised basis graphs ½ (W_a + W_aᵀ) of random offsets.
 
     E ‖W − J‖₂ = O(√(log k / M)). Offsets are drawn from 1..k − 1 with replacement.
@@ -52,27 +60,42 @@ def u_equistatic(num_slots: int, num_bases: int, seed: int) -> Periodic:
       num_slots: k.
       num_bases: M, at most 2M partners per slot.
       seed: decides the offsets.
+      allow_disconnected: accept a graph whose slots can never agree: all offsets have
+        a factor in common with k.
 
     Raises:
-      ValueError: a number is below 1.
+      ValueError: a number is below 1, or the graph is not connected.
 
     Source: Z. Song et al., NeurIPS 2022, arXiv 2210.07881.
 
     >>> u_equistatic(16, 2, seed=0).at(0).senders.shape
     (5, 16)
     """
-    return _equistatic("u_equistatic", num_slots, num_bases, seed, (-1, 1))
+    settings = (num_slots, num_bases, seed, allow_disconnected)
+    return _equistatic("u_equistatic", (-1, 1), *settings)
 
 
 def _equistatic(
-    name: str, num_slots: int, num_bases: int, seed: int, signs: tuple[int, ...]
+    name: str,
+    signs: tuple[int, ...],
+    num_slots: int,
+    num_bases: int,
+    seed: int,
+    allow_disconnected: bool,
 ) -> Periodic:
     num_slots = build.check_size(name, num_slots)
     num_bases = build.check_size(name, num_bases, "basis graph")
     if num_slots == 1:
         return build.circulant(1, [{0}])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(build.check_seed(name, seed))
     drawn = Counter(rng.integers(1, num_slots, num_bases).tolist())
+    parts = math.gcd(num_slots, *drawn)
+    if parts > 1 and not allow_disconnected:
+        raise ValueError(
+            f"{name}: the offsets {', '.join(map(str, sorted(drawn)[:5]))} leave "
+            f"{parts} groups of the {num_slots} slots that never hear each other; "
+            "choose another seed or more bases, or pass allow_disconnected=True."
+        )
     most = min(num_slots, len(signs) * len(drawn) + 1)
     build.check_table(name, num_slots, most)
     weights = {0: 1 / num_slots}

@@ -4,6 +4,8 @@ J. Wang, A. K. Sahu, Z. Yang, G. Joshi, S. Kar, *MATCHA: Speeding Up Decentraliz
 via Matching Decomposition Sampling*, ICC 2019, arXiv 1905.09435.
 """
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 import networkx as nx
@@ -102,10 +104,12 @@ def matcha(graph: nx.Graph, budget: float, key: Key) -> Matcha:
 def _check(graph: nx.Graph, budget: float) -> None:
     if not isinstance(graph, nx.Graph) or graph.is_directed() or graph.is_multigraph():
         raise ValueError(
-            f"matcha: got a {type(graph).__name__}, expected an undirected nx.Graph."
+            f"matcha: got {type(graph).__name__}, expected an undirected nx.Graph."
         )
-    if not 0 < budget <= 1:
-        raise ValueError(f"matcha: got budget={budget}, expected 0 < budget <= 1.")
+    if not (isinstance(budget, numbers.Real) and 0 < budget <= 1):
+        raise ValueError(
+            f"matcha: got budget={build.told(budget)}, expected 0 < budget <= 1."
+        )
     size = build.check_size("matcha", graph.number_of_nodes())
     if size > _MAX_SLOTS or graph.number_of_edges() > _MAX_EDGES:
         raise ValueError(

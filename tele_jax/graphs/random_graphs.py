@@ -39,7 +39,7 @@ def erdos_renyi(
     name = "erdos_renyi"
     num_slots = build.check_size(name, num_slots)
     probability = build.check_probability(name, "probability", probability)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(build.check_seed(name, seed))
     num_pairs = num_slots * (num_slots - 1) // 2
     build.check_table(name, num_slots, int(probability * (num_slots - 1)) + 1)
     chosen = rng.choice(num_pairs, rng.binomial(num_pairs, probability), replace=False)
@@ -80,7 +80,7 @@ def random_regular(
             f"product; use degree={degree + 1}, or {num_slots + 1} slots."
         )
     build.check_table(name, num_slots, degree + 1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(build.check_seed(name, seed))
     if 2 * degree < num_slots:
         edges = _regular_edges(rng, num_slots, degree)
     else:  # too dense to switch edges in: the partners are those that are left out
@@ -137,7 +137,7 @@ def watts_strogatz(
     hops = np.arange(1, 1 + min(number // 2, num_slots // 2))[:, None]
     start = np.broadcast_to(slots, (len(hops), len(slots))).ravel()
     lattice = Edges(num_slots, start, (slots + hops).ravel() % num_slots)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(build.check_seed(name, seed))
     return _weighted(name, _rewire(rng, lattice, probability), allow_disconnected)
 
 

@@ -45,13 +45,17 @@ def relabel(topology: Topology, permutation: Array) -> Relabelled:
       permutation: int[k], each of 0..k − 1 once, a leaf; not checked while tracing.
 
     Raises:
-      ValueError: it is no permutation of the slots.
+      ValueError: it is no permutation of the slots, or the topology is none.
 
     >>> from tele_jax import graphs
     >>> line = relabel(graphs.chain(3), np.array([1, 0, 2]))  # 0 in the middle
     >>> line.at(0).weights[:, 0].tolist().count(0.0)
     0
     """
+    if not hasattr(topology, "at"):
+        raise ValueError(
+            f"relabel: got {type(topology).__name__}, expected the topology first."
+        )
     size = topology.num_slots
     if isinstance(permutation, jax.core.Tracer):
         return Relabelled(topology, permutation.astype(jnp.int32))

@@ -154,9 +154,13 @@ BUILDERS: dict[str, Family] = {
         lambda k: graphs.watts_strogatz(k, 4 if k > 4 else 2, 0.2, k), lambda k: k - 1
     ),
     "d_equistatic": Family(
-        lambda k: graphs.d_equistatic(k, 3, k), at_most(3), symmetric=False
+        lambda k: graphs.d_equistatic(k, 3, k, allow_disconnected=True),
+        at_most(3),
+        symmetric=False,
     ),
-    "u_equistatic": Family(lambda k: graphs.u_equistatic(k, 3, k), at_most(6)),
+    "u_equistatic": Family(
+        lambda k: graphs.u_equistatic(k, 3, k, allow_disconnected=True), at_most(6)
+    ),
     "one_peer_exponential": Family(
         graphs.one_peer_exponential,
         at_most(1),

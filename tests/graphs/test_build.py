@@ -28,8 +28,12 @@ BY_SIZE = {
     "erdos_renyi": lambda k: tele.graphs.erdos_renyi(k, 0.5, 0),
     "random_regular": lambda k: tele.graphs.random_regular(k, 2, 0),
     "watts_strogatz": lambda k: tele.graphs.watts_strogatz(k, 2, 0.1, 0),
-    "d_equistatic": lambda k: tele.graphs.d_equistatic(k, 2, 0),
-    "u_equistatic": lambda k: tele.graphs.u_equistatic(k, 2, 0),
+    "d_equistatic": lambda k: tele.graphs.d_equistatic(
+        k, 2, 0, allow_disconnected=True
+    ),
+    "u_equistatic": lambda k: tele.graphs.u_equistatic(
+        k, 2, 0, allow_disconnected=True
+    ),
     "od_equidyn": lambda k: tele.graphs.od_equidyn(k, KEY),
     "ou_equidyn": lambda k: tele.graphs.ou_equidyn(k, KEY),
     "random_matching": lambda k: tele.graphs.random_matching(k, KEY),
@@ -217,3 +221,42 @@ def test_a_promised_symmetry_is_found_wherever_it_is_broken():
     both = (rounds + rounds.transpose(0, 2, 1)) / 2
     accepted = tele.from_matrices(both, symmetric=True)
     np.testing.assert_array_equal(tele.to_matrices(accepted), both)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: tele.graphs.random_regular(12, 4, jax.random.key(0)),
+            r"random_regular: got .*, expected a whole number >= 0 as seed\.$",
+        ),
+        (
+            lambda: tele.graphs.erdos_renyi(12, 0.5, -1),
+            r"erdos_renyi: got seed=-1, expected at least 0\.$",
+        ),
+        (
+            lambda: tele.graphs.random_matching(12, 0),
+            r"random_matching: got 0 as key, expected a random key; make one with "
+            r"jax\.random\.key\(seed\)\.$",
+        ),
+        (
+            lambda: tele.graphs.matcha(nx.path_graph(3), jax.random.key(0), 0.5),
+            r"matcha: got budget=.*, expected 0 < budget <= 1\.$",
+        ),
+        (
+            lambda: tele.graphs.disjoint_union([tele.graphs.ring(3)]),
+            r"disjoint_union: got a list, expected topologies; pass them one by one",
+        ),
+        (
+            lambda: tele.graphs.relabel(np.arange(3), tele.graphs.ring(3)),
+            r"relabel: got ndarray, expected the topology first\.$",
+        ),
+        (
+            lambda: tele.graphs.od_equidyn(5, jax.random.key(0), float("nan")),
+            r"od_equidyn: got eta=nan, expected 0 < eta <= 1\.$",
+        ),
+    ],
+)
+def test_seeds_keys_and_arguments_in_the_wrong_place_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

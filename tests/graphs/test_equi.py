@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -178,3 +179,20 @@ def test_an_eta_that_is_no_share_is_refused(name, eta):
         ValueError, match=f"^{name}: got eta={eta}, expected 0 < eta <="
     ):
         getattr(tele.graphs, name)(5, KEY, eta)
+
+
+@pytest.mark.parametrize("build", [tele.graphs.d_equistatic, tele.graphs.u_equistatic])
+def test_offsets_with_a_common_factor_are_refused_unless_asked_for(build):
+    """All even offsets of 12 slots keep the even and the odd ones apart."""
+    refused = 0
+    for seed in range(20):
+        topology = build(12, 2, seed, allow_disconnected=True)
+        matrix = tele.to_matrices(topology)[0]
+        apart = np.linalg.matrix_power(matrix, 50).min() == 0
+        if apart:
+            refused += 1
+            with pytest.raises(ValueError, match=r"that never hear each other; choose"):
+                build(12, 2, seed)
+        else:
+            chex.assert_trees_all_equal(build(12, 2, seed), topology)
+    assert 0 < refused < 20

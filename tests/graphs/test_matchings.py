@@ -162,8 +162,8 @@ def test_slots_are_the_nodes_in_the_graphs_own_order():
         (nx.path_graph(3), 0.0, r"got budget=0\.0, expected 0 < budget <= 1"),
         (nx.path_graph(3), 1.5, r"got budget=1\.5, expected 0 < budget <= 1"),
         (nx.path_graph(3), float("nan"), "got budget=nan, expected 0 < budget <= 1"),
-        (nx.DiGraph([(0, 1)]), 0.5, "got a DiGraph, expected an undirected nx.Graph"),
-        (nx.MultiGraph([(0, 1)]), 0.5, "got a MultiGraph, expected an undirected"),
+        (nx.DiGraph([(0, 1)]), 0.5, "got DiGraph, expected an undirected nx.Graph"),
+        (nx.MultiGraph([(0, 1)]), 0.5, "got MultiGraph, expected an undirected"),
         (nx.Graph(), 0.5, "needs at least 1 slot, got 0"),
         (
             nx.Graph([("a", "b"), ("c", "d")]),
@@ -180,7 +180,7 @@ def test_slots_are_the_nodes_in_the_graphs_own_order():
             0.5,
             "got 201 slots and 20,100 edges, expected at most 1,024 and 20,000",
         ),
-        ([(0, 1)], 0.5, "got a list, expected an undirected nx.Graph"),
+        ([(0, 1)], 0.5, "got list, expected an undirected nx.Graph"),
     ],
 )
 def test_what_cannot_be_is_refused(graph, budget, message):

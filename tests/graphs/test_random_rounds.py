@@ -133,6 +133,14 @@ def test_el_oracle_hears_all_alike_in_regular_digraphs(size, degree):
         assert (matrices != matrices.transpose(0, 2, 1)).any()
 
 
+def test_el_oracle_puts_the_slots_in_a_random_order():
+    """One sender of 5 slots is a random cycle of them: 4 of the 24 are circulant."""
+    matrices = sampling.sampled(tele.graphs.el_oracle(5, 1, KEY))
+    shifted = np.roll(matrices, 1, axis=(1, 2))
+    circulant = (matrices == shifted).all(axis=(1, 2))
+    sampling.assert_mean(circulant, 4 / 24)
+
+
 @pytest.mark.parametrize(("size", "degree"), [(5, 1), (6, 3)])
 def test_el_local_sends_to_all_alike(size, degree):
     """A slot hears B ~ Bin(k − 1, q) others, q = r/(k − 1): its own weight is
