@@ -28,7 +28,7 @@ ROUNDING = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Settings of the study; the defaults take a minute or two on a laptop."""
+    """Settings of the study; the defaults take a few minutes on a laptop."""
 
     sizes: tuple[int, ...] = (25, 32, 100)
     """Numbers k of slots."""
