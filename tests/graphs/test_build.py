@@ -105,6 +105,25 @@ def test_a_seed_is_no_key(build):
         build(7)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda seed: tele.graphs.erdos_renyi(4, 0.9, seed),
+        lambda seed: tele.graphs.random_regular(4, 2, seed),
+        lambda seed: tele.graphs.watts_strogatz(5, 2, 0.5, seed),
+        lambda seed: tele.graphs.d_equistatic(5, 2, seed),
+        lambda seed: tele.graphs.u_equistatic(5, 2, seed),
+    ],
+)
+def test_a_key_is_no_seed(build):
+    with pytest.raises(
+        ValueError, match=r"^\w+: got \w+, expected a whole number >= 0"
+    ):
+        build(KEY)
+    with pytest.raises(ValueError, match=r"^\w+: got seed=-1, expected at least 0\.$"):
+        build(-1)
+
+
 DENSE = {
     "star": (lambda: tele.graphs.star(BIG), BIG),
     "barbell": (lambda: tele.graphs.barbell(BIG), BIG // 2 + 1),

@@ -87,6 +87,10 @@ def test_a_union_of_many_periods_is_never_written_down():
     [
         (lambda: [], r"got no topology, expected at least one\.$"),
         (
+            lambda: [[tele.graphs.ring(3), tele.graphs.ring(2)]],
+            "got a list, expected topologies; pass them one by one",
+        ),
+        (
             lambda: [tele.graphs.el_local(4, 2, KEY), tele.graphs.ring(3)],
             r"got blocks that gossip in different forms \(ELLocal: senders choose; "
             r"Periodic: receivers choose\), expected one form; build all blocks from "

@@ -5,6 +5,7 @@ from collections import Counter
 import chex
 import jax
 import jax.numpy as jnp
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -196,3 +197,21 @@ def test_offsets_with_a_common_factor_are_refused_unless_asked_for(build):
         else:
             chex.assert_trees_all_equal(build(12, 2, seed), topology)
     assert 0 < refused < 20
+
+
+@pytest.mark.parametrize("name", ["d_equistatic", "u_equistatic"])
+def test_offsets_that_leave_groups_apart_are_refused(name):
+    """All a multiple of a divisor of k, as networkx sees it."""
+    build, refused = getattr(tele.graphs, name), 0
+    for seed in range(12):
+        topology = build(6, 1, seed, allow_disconnected=True)
+        linked = nx.from_numpy_array(tele.to_matrices(topology)[0] > 0)
+        parts = nx.number_connected_components(linked)
+        if parts == 1:
+            np.testing.assert_array_equal(build(6, 1, seed).senders, topology.senders)
+            continue
+        refused += 1
+        message = rf"^{name}: the offsets \d leave {parts} groups of the 6 slots that "
+        with pytest.raises(ValueError, match=message):
+            build(6, 1, seed)
+    assert 0 < refused < 12

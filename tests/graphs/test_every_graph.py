@@ -148,7 +148,6 @@ def test_mix_is_the_dense_product_and_keeps_the_mean(name):
 
 def test_rounds_of_a_period_return():
     topology = tele.graphs.base_graph(11, 1)
-    at = jax.jit(lambda topology, t: topology.at(t))
     for t in (0, 3, topology.period - 1):
-        later = at(topology, jnp.int32(t + 5 * topology.period))
+        later = helpers.at(topology, jnp.int32(t + 5 * topology.period))
         np.testing.assert_array_equal(matrix(later), tele.to_matrices(topology)[t])

@@ -150,6 +150,10 @@ def test_the_living_of_a_finite_time_graph_still_keep_their_mean():
             r"relabel: got a permutation of shape \(2,\), expected each of 0 to 2 once",
         ),
         (
+            lambda: tele.graphs.relabel([0, 1, 2], tele.graphs.ring(3)),
+            "relabel: got list, expected the topology first",
+        ),
+        (
             lambda: tele.graphs.relabel(tele.graphs.ring(3), [0, 1, 1]),
             "relabel: got a permutation .*, expected each of 0 to 2 once",
         ),
