@@ -122,14 +122,7 @@ def _drawn_once(size: int, seed: int, remarks: list[str]) -> dict[str, Entry]:
     }
     entries = {}
     for name, build in builders.items():
-        found = next(
-            (
-                (number, topology)
-                for number in range(seed, seed + _MAX_TRIES)
-                if tele.contraction(topology := build(number)) > 1e-9
-            ),
-            None,
-        )
+        found = _first_connected(build, seed)
         if found is None:
             remarks.append(
                 f"{name} is left out: {_MAX_TRIES} graphs from seed {seed} on were not "
@@ -141,6 +134,16 @@ def _drawn_once(size: int, seed: int, remarks: list[str]) -> dict[str, Entry]:
             remarks.append(f"{name} is of seed {number}, the first that is connected.")
         entries[name] = Entry(topology, STATIC)
     return entries
+
+
+def _first_connected(
+    build: Callable[[int], tele.Topology], seed: int
+) -> tuple[int, tele.Topology] | None:
+    """The first seed from ``seed`` on whose graph is connected, and that graph."""
+    for number in range(seed, seed + _MAX_TRIES):
+        if tele.contraction(topology := build(number)) > 1e-9:
+            return number, topology
+    return None
 
 
 def _periodic(size: int) -> dict[str, Entry]:
