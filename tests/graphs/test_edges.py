@@ -95,13 +95,32 @@ def test_the_two_kinds_of_best_constant_are_among_the_graphs():
     assert {*bounded} == {True, False}
 
 
-def test_best_constant_weights_of_too_many_slots_are_refused():
-    with pytest.raises(
-        ValueError,
-        match=r'^from_networkx: got weights="best_constant" for 2,049 slots, expected '
-        "at most 2,048, for it needs all eigenvalues",
-    ):
-        tele.graphs.from_networkx(nx.path_graph(2049), "best_constant")
+# λ₂ + λ_k in closed form: 2 + 2d of the hypercube, 3k/2 of two halves all linked; of
+# long chains it is below 4 = 2 d_max, so that no weight may be as large as it asks for.
+@pytest.mark.parametrize(
+    ("graph", "alpha"),
+    [
+        (nx.hypercube_graph(12), 2 / 26),
+        (nx.complete_bipartite_graph(1030, 1030), 2 / 3090),
+        (nx.path_graph(3000), 1 / 2),
+    ],
+    ids=["hypercube", "bipartite", "chain"],
+)
+def test_best_constant_weights_of_many_slots_are_the_closed_form(graph, alpha):
+    topology = tele.graphs.from_networkx(graph, "best_constant")
+    weights = np.asarray(topology.at(0).weights)
+    between = weights[1:][weights[1:] > 0]
+    np.testing.assert_allclose(between, alpha, rtol=1e-3)
+    np.testing.assert_allclose(weights.sum(axis=0, dtype=float), 1, rtol=0, atol=1e-6)
+    assert len(between) == 2 * graph.number_of_edges()
+
+
+@pytest.mark.parametrize("size", [1, 5, 2049])
+def test_best_constant_weights_without_an_edge_are_the_identity(size):
+    topology = tele.graphs.from_networkx(
+        nx.empty_graph(size), "best_constant", allow_disconnected=True
+    )
+    np.testing.assert_array_equal(topology.at(0).weights, np.ones((1, size)))
 
 
 @every_graph
