@@ -34,6 +34,19 @@ def check_rounds(num_rounds: int, eval_every: int | None, resumes: bool) -> int:
     return eval_every
 
 
+def check_topology(algorithm: Algorithm) -> None:
+    """Refuse what is no topology: arguments in the wrong order, a matrix, a builder."""
+    topology = getattr(algorithm, "topology", None)
+    if topology is None or callable(getattr(topology, "at", None)):
+        return
+    name = type(algorithm).__name__
+    raise ValueError(
+        f"{name}: got a {type(topology).__name__} as topology, expected one such as "
+        f"graphs.ring(8), or from_matrices of mixing matrices: {name}(topology, "
+        "learning_rate)."
+    )
+
+
 def check_schedule(algorithm: Algorithm, done: Array | int, num_rounds: int) -> None:
     """Refuse step sizes that are no number and no schedule that is long enough.
 

@@ -61,6 +61,17 @@ def quadratic(num_nodes: int, *, dim: int = 3, **settings: Any) -> Any:
     )
 
 
+def four_slots(
+    learning_rate: Any = 0.1, task: Any = None, params: Any = None, **settings: Any
+) -> tele.Run:
+    """A run of DSGD on a ring of four, of which a test says what it cares about."""
+    task = quadratic(4, noise=0.5) if task is None else task
+    params = jnp.ones(3) if params is None else params
+    key = settings.pop("key", jax.random.key(0))
+    algorithm = tele.DSGD(graphs.ring(4), learning_rate)
+    return tele.simulate(algorithm, task, params, key, **settings)
+
+
 def whole_state(slots: Any, task: Any) -> dict[str, Any]:
     """An ``observe`` that keeps the models themselves."""
     del task

@@ -118,10 +118,18 @@ def table(topologies: Mapping[str, Topology | Summary], epsilon: float = 1e-3) -
       topologies: name to topology, or to its ``summary`` for the same ε.
       epsilon: ε of the last column, in (0, 1).
 
+    Raises:
+      ValueError: the topologies have no names.
+
     >>> from tele_jax import graphs
     >>> print(table({"ring": graphs.ring(8)}).splitlines()[2])
     | ring | 8 | 1 | 2 | 2 | 16 | 0.3524 | 0.3524 | – | 32 |
     """
+    if not isinstance(topologies, Mapping):
+        raise ValueError(
+            f"table: got a {type(topologies).__name__}, expected names to topologies: "
+            'table({"ring": graphs.ring(8)}).'
+        )
     titles = ("topology", "k", "period", "in", "out", "messages", "p, round")
     rows = [(*titles, "p, period", "exact", f"to {epsilon:g}")]
     for name, topology in topologies.items():

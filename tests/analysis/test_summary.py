@@ -120,3 +120,9 @@ def test_the_table_has_a_row_for_every_topology():
     assert cells[1][6:] == ["0.0000", "0.0000", "–", "–"]
     assert cells[2][2] == "random"
     assert abs(float(cells[2][7]) - 4 / 7) < 0.05
+
+
+@pytest.mark.parametrize("topologies", [graphs.ring(4), [graphs.ring(4)]])
+def test_a_table_of_topologies_without_names_is_refused(topologies):
+    with pytest.raises(ValueError, match=r"^table: got a .*, expected names to"):
+        analysis.table(topologies)
