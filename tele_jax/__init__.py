@@ -6,13 +6,16 @@ from tele_jax import graphs as graphs
 from tele_jax import metrics as metrics
 from tele_jax import mixing as mixing
 from tele_jax import tasks as tasks
+from tele_jax import theory as theory
 from tele_jax import tree as tree
 from tele_jax._types import Metrics as Metrics
 from tele_jax.algorithms.dsgd import DSGD as DSGD
 from tele_jax.algorithms.teleportation import Teleportation as Teleportation
 from tele_jax.analysis import contraction as contraction
+from tele_jax.candidates import Search as Search
 from tele_jax.devices import slot_mesh as slot_mesh
 from tele_jax.mixing import Mixing as Mixing
+from tele_jax.search import search as search
 from tele_jax.simulate import Run as Run
 from tele_jax.simulate import concatenate as concatenate
 from tele_jax.simulate import simulate as simulate

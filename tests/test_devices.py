@@ -27,10 +27,15 @@ def _simulate(algorithm, graph, key, rate=0.3, **settings):
     )
 
 
-@pytest.mark.parametrize("algorithm", helpers.ALGORITHMS)
 @pytest.mark.parametrize(
-    ("num_devices", "graph"),
-    [(2, "ring"), (4, "complete"), (4, "one_peer_exponential")],
+    ("algorithm", "graph", "num_devices"),
+    [
+        *((algorithm, "ring", 2) for algorithm in helpers.ALGORITHMS),
+        ("gradient_tracking", "complete", 4),
+        ("teleportation_momentum", "complete", 4),
+        ("dsgd_momentum", "one_peer_exponential", 4),
+        ("teleportation", "one_peer_exponential", 4),
+    ],
 )
 def test_devices_that_share_the_slots_compute_what_one_does(
     algorithm, graph, num_devices

@@ -24,8 +24,11 @@ FLOORS = {
     "algorithms": 2,
     "metrics.py": 2,
     "analysis": 2,
+    "theory": 2,
     "_checks.py": 3,
     "simulate.py": 3,
+    "candidates.py": 3,
+    "search.py": 3,
     "driver.py": 4,
     "plot": 4,
     "__init__.py": 5,
@@ -170,13 +173,11 @@ def test_files_and_functions_are_short(file):
 
 
 def test_no_file_imports_itself_through_others():
+    files = {file for file in SOURCES if not file.endswith("__init__.py")}
     imports = {
-        file: {_file(name) for name in _imports(source)} - {None}
-        for file, source in SOURCES.items()
-        if not file.endswith("__init__.py")
+        file: {_file(name) for name in _imports(SOURCES[file])} & files
+        for file in files
     }
-    for targets in imports.values():
-        targets &= imports.keys()
     assert sum(map(len, imports.values())) > 20  # imports were found at all
     assert _cycle(imports) is None
 

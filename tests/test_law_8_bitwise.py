@@ -28,10 +28,16 @@ def _optimized():
 
 @every_algorithm
 @every_path
-@pytest.mark.parametrize("eval_every", [1, 3])
-def test_law_8_chunks_and_resumed_runs_are_bitwise_the_whole(
-    algorithm, graph, eval_every
-):
+def test_law_8_chunks_and_resumed_runs_are_bitwise_the_whole(algorithm, graph):
+    _resume_in_the_middle(algorithm, graph, eval_every=1)
+
+
+@every_algorithm
+def test_law_8_holds_where_evaluations_are_rare(algorithm):
+    _resume_in_the_middle(algorithm, "ring", eval_every=3)
+
+
+def _resume_in_the_middle(algorithm, graph, eval_every):
     built, _ = build(algorithm, graph, 8)
     task = helpers.quadratic(helpers.num_nodes(algorithm, 8), noise=0.5)
 

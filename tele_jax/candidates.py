@@ -1,0 +1,97 @@
+"""Candidates for the number of active nodes: who runs together, and how they did."""
+
+import itertools
+import operator
+from collections.abc import Sequence
+
+from flax import struct
+
+from tele_jax._types import Array, Metrics, Params
+
+
+@struct.dataclass
+class Search:
+    """Every candidate k, and the best. Under ``vmap`` all arrays get axes in front."""
+
+    waves: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
+    """The candidates k, wave by wave: those of one wave ran at the same time."""
+    num_rounds: int = struct.field(pytree_node=False)
+    """T, the rounds of every wave."""
+    models: Params
+    """Token averages x̄ after T rounds, leaves [c, ...]."""
+    scores: Array
+    """float32[c]; NaN: the candidate diverged."""
+    rounds: Array
+    """int32[e]: the rounds that were evaluated."""
+    metrics: Metrics
+    """Arrays [c, e, ...], of every candidate as if it were alone."""
+    messages: Array
+    """int32[w, T]: models sent in every round of each wave, all candidates together."""
+    best_k: Array
+    """int32[]: the k of the best candidate; 0 if all of them diverged."""
+    best_model: Params
+    """The model of the best candidate; NaN if all of them diverged."""
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """All k, in the order of the axis c."""
+        return tuple(itertools.chain(*self.waves))
+
+    @property
+    def total_rounds(self) -> int:
+        """Rounds of all waves, at most 2T."""
+        return len(self.waves) * self.num_rounds
+
+    @property
+    def most_active(self) -> int:
+        """The largest number of nodes active at any time, at most n."""
+        return max(map(sum, self.waves))
+
+    def table(self) -> str:
+        """The candidates of one search as Markdown; a sweep is indexed first."""
+        if self.best_k.ndim:
+            raise ValueError(
+                f"Search.table: got searches of shape {self.best_k.shape}, expected "
+                "one; pick it with jax.tree.map(lambda leaf: leaf[0], searches)."
+            )
+        lines = ["| k | wave | score | |", "| --- | --- | --- | --- |"]
+        numbers = [wave for wave, members in enumerate(self.waves, 1) for _ in members]
+        scored = self.scores.tolist()
+        for k, wave, score in zip(self.candidates, numbers, scored, strict=True):
+            shown = "diverged" if score != score else f"{score:.6g}"
+            note = "best" if k == int(self.best_k) else ""
+            lines.append(f"| {k} | {wave} | {shown} | {note} |")
+        if not int(self.best_k):
+            lines += ["", "No winner: every candidate diverged; take smaller steps."]
+        return "\n".join(lines)
+
+
+def plan_waves(
+    num_nodes: int, candidates: Sequence[int] | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Which numbers of active nodes run together: one wave, or two.
+
+    >>> plan_waves(25), plan_waves(31), plan_waves(1)
+    (((1, 2, 4, 8), (16,)), ((1, 2, 4, 8, 16), (31,)), ((1,),))
+    """
+    if candidates is None:
+        # 1 + 2 + … + 2^(j−1) ≤ n exactly for 2^j ≤ n + 1.
+        count = (num_nodes + 1).bit_length() - 1
+        last = min(2**count, num_nodes)
+        candidates = sorted({2**j for j in range(count)} | {last})
+    listed = tuple(operator.index(k) for k in candidates)
+    increase = all(a < b for a, b in itertools.pairwise(listed))
+    if not listed or not increase or listed[0] < 1 or listed[-1] > num_nodes:
+        raise ValueError(
+            f"search: got candidates {listed}, expected increasing numbers in "
+            f"1..{num_nodes}, the number of nodes."
+        )
+    fits = [sum(listed[: i + 1]) <= num_nodes for i in range(len(listed))]
+    first, second = listed[: sum(fits)], listed[sum(fits) :]
+    if sum(second) > num_nodes:
+        raise ValueError(
+            f"search: after {first}, the candidates {second} need {sum(second)} active "
+            f"nodes at once, expected at most {num_nodes}; leave some out, or call "
+            "search again for them."
+        )
+    return (first, second) if second else (first,)
