@@ -58,35 +58,39 @@ def squared(x):
 @pytest.mark.parametrize("num_slots", [1, 2, 5, 10, 20])
 def test_the_mean_of_the_active_gradients_has_the_finite_population_variance(num_slots):
     # One step of size 1 from anywhere leaves slot a at b of its node, so the mean model
-    # is the mean of k of the b_i, drawn without replacement: ζ²/k (1 − (k−1)/(n−1)).
+    # is the mean of k of the b_i, drawn without replacement.
     task = task_of(20, noise=0.0)
     algorithm = tele.Teleportation(tele.graphs.ring(num_slots), 1.0)
     mean = final_slots(algorithm, task, 1, 4000).mean(axis=1)
-    expected = ZETA**2 / num_slots * (1 - (num_slots - 1) / 19)
+    expected = ZETA**2 / num_slots * tele.theory.variance_factor(20, num_slots)
     assert_mean(squared(mean - np.asarray(task.optimum())), expected)
 
 
 @pytest.mark.parametrize("num_slots", [4, 16, 64])
 def test_teleportation_stands_at_its_stationary_error(num_slots):
-    # η (σ² + ρ ζ²) / (k (2 − η)) with ρ = (n − k)/(n − 1).
     rate, nodes = 0.1, 64
     task = task_of(nodes, noise=SIGMA)
     algorithm = tele.Teleportation(tele.graphs.ring(num_slots), rate)
     mean = final_slots(algorithm, task, 60, 2000).mean(axis=1)
-    rho = (nodes - num_slots) / (nodes - 1)
+    expected = tele.theory.stationary_error(
+        rate, SIGMA**2, ZETA**2, num_nodes=nodes, num_slots=num_slots
+    )
     # After 60 rounds 1 − 0.9¹²⁰ of it is reached, from the optimum.
     reached = 1 - (1 - rate) ** 120
-    expected = rate * (SIGMA**2 + rho * ZETA**2) / (num_slots * (2 - rate)) * reached
-    assert_mean(squared(mean - np.asarray(task.optimum())), expected)
+    assert_mean(squared(mean - np.asarray(task.optimum())), expected * reached)
 
 
 def test_dsgd_stands_at_a_stationary_error_without_heterogeneity():
-    # All nodes take part in every round: η σ² / (n (2 − η)).
+    # All nodes take part in every round, and their differences average out.
     rate, nodes = 0.1, 16
     task = task_of(nodes, noise=SIGMA)
     mean = final_slots(tele.DSGD(tele.graphs.ring(nodes), rate), task, 60, 2000)
-    expected = rate * SIGMA**2 / (nodes * (2 - rate)) * (1 - (1 - rate) ** 120)
-    assert_mean(squared(mean.mean(axis=1) - np.asarray(task.optimum())), expected)
+    expected = tele.theory.stationary_error(
+        rate, SIGMA**2, ZETA**2, num_nodes=nodes, num_slots=nodes
+    )
+    reached = 1 - (1 - rate) ** 120
+    distance = squared(mean.mean(axis=1) - np.asarray(task.optimum()))
+    assert_mean(distance, expected * reached)
 
 
 @pytest.mark.parametrize("num_slots", [4, 16])
@@ -107,6 +111,27 @@ def test_slots_disagree_as_the_spectrum_says(graph, num_slots):
     expected = rate**2 * noise * sums.sum() / num_slots
     distance = squared(slots - slots.mean(axis=1, keepdims=True)).mean(axis=1)
     assert_mean(distance, expected)
+
+
+@pytest.mark.parametrize("graph", ["ring", "hypercube"])
+def test_slots_disagree_as_the_closed_form_says_and_below_the_bound(graph):
+    # The closed form holds for η → 0: it has λ² where the recursion above has
+    # ((1 − η) λ)², and so is too large by a factor between 1 and (1 − (1 − η)² λ²)/(1 −
+    # λ²), at most 1 + 2η/p, that the slowest direction alone would feel.
+    rate, nodes, num_slots, num_rounds = 0.004, 40, 8, 400
+    topology = helpers.GRAPHS[graph](num_slots)
+    task = task_of(nodes, noise=SIGMA)
+    slots = final_slots(tele.Teleportation(topology, rate), task, num_rounds, 400)
+    variance = SIGMA**2 + ZETA**2 * nodes / (nodes - 1)
+    closed = tele.theory.stationary_disagreement(topology, rate, variance)
+    distance = squared(slots - slots.mean(axis=1, keepdims=True)).mean(axis=1)
+    error = distance.std(ddof=1) / np.sqrt(len(distance))
+    p = tele.contraction(topology)
+    assert error < 0.03 * closed
+    assert (
+        closed / (1 + 2 * rate / p) - 5 * error < distance.mean() < closed + 5 * error
+    )
+    assert distance.mean() < rate**2 * variance * (1 - p) / p
 
 
 def rounds_to(algorithm, task, level):
