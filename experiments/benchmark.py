@@ -34,7 +34,7 @@ from experiments.benchmarks import (
 from experiments.benchmarks.measure import Record
 
 Section = Literal[
-    "throughput", "overhead", "teleportation", "gossip", "sweep", "building"
+    "throughput", "overhead", "teleportation", "gossip", "sweep", "search", "building"
 ]
 
 
@@ -110,6 +110,10 @@ def _sweep(config: Config) -> list[Record]:
     return scaling.sweep(num_seeds=5, num_rates=8, rounds=300, pairs=config.pairs)
 
 
+def _search(config: Config) -> list[Record]:
+    return scaling.search(num_nodes=1024, rounds=500, pairs=config.pairs)
+
+
 def _building(config: Config) -> list[Record]:
     return building.building(config.repeats)
 
@@ -127,6 +131,10 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     ),
     "Time of gossip over that of a copy": ("gossip", _gossip),
     "Time of separate calls over that of one program": ("sweep", _sweep),
+    "Time of Algorithm 2 over plain runs with n slots, one per wave": (
+        "search",
+        _search,
+    ),
     "Building topologies of 100,000 slots": ("building", _building),
 }
 

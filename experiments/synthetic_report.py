@@ -2,45 +2,17 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments import results
 from experiments.synthetic_cells import Choice, Row
-from tele_jax.plot import COLOURS
+from experiments.synthetic_figures import MEASURES, against_k, against_nodes, best_of
 
 if TYPE_CHECKING:
     from experiments.synthetic import Config
-
-_STYLE = {
-    "ring": COLOURS[0],
-    "exponential": COLOURS[1],
-    "1-peer exponential": COLOURS[3],
-    "Base-2": COLOURS[4],
-    "complete": COLOURS[2],
-}
-_AXES: dict[str, Callable[[Row], float]] = {
-    "rounds": lambda row: row.rounds,
-    "gradients": lambda row: row.gradients,
-    "messages": lambda row: row.messages,
-}
-"""What a study is read in: rounds are time, the others are work."""
-
-
-def best_of(rows: Iterable[Row], measure: Callable[[Row], float]) -> list[Row]:
-    """Per label, n and cell the row that needs the least; of equals the smaller k."""
-    best: dict[tuple[object, ...], Row] = {}
-    for row in rows:
-        key = (row.label, row.num_nodes, row.sigma2, row.zeta2)
-        if key not in best or measure(row) < measure(best[key]):
-            best[key] = row
-    return list(best.values())
 
 
 def text(config: "Config", rows: list[Row], choices: list[Choice]) -> str:
@@ -55,7 +27,7 @@ def text(config: "Config", rows: list[Row], choices: list[Choice]) -> str:
             "brackets k, the one with the fewest rounds, and the step size. * the "
             "largest of the grid.",
             "",
-            _rounds_table(config, best_of(cell, _AXES["rounds"])),
+            _rounds_table(config, best_of(cell, MEASURES["rounds"])),
             "",
         ]
     parts += ["## Choosing k", "", _choice_table(config, choices), ""]
@@ -109,132 +81,6 @@ def _choice_table(config: "Config", choices: list[Choice]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def against_nodes(config: "Config", rows: list[Row]) -> Figure:
-    """Rounds, gradients and messages against n, one column per cell."""
-    figure, grid = plt.subplots(
-        3,
-        len(config.noise),
-        figsize=(4.6 * len(config.noise) + 1, 10),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-        layout="constrained",
-    )
-    for column, (sigma2, zeta2) in zip(grid.T, config.noise, strict=True):
-        cell = [row for row in rows if (row.sigma2, row.zeta2) == (sigma2, zeta2)]
-        column[0].set_title(f"σ² = {sigma2:g}, ζ² = {zeta2:g}")
-        for axes, (name, measure) in zip(column, _AXES.items(), strict=True):
-            _lines(axes, best_of(cell, measure), measure)
-            axes.set(xscale="log", yscale="log")
-            axes.grid(alpha=0.25, linewidth=0.6)
-            axes.spines[["top", "right"]].set_visible(False)
-            if name == "rounds":
-                axes.axhline(config.num_rounds, color="#999999", linewidth=0.8)
-        column[-1].set_xlabel("nodes n")
-    for axes, name in zip(grid[:, 0], _AXES, strict=True):
-        axes.set_ylabel(f"{name} to the target")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(
-        f"Work until ‖∇f(x̄)‖² ≤ {config.target:g}, with the best step size, and the k "
-        f"that needs least.  Lines end where {config.num_rounds:,} rounds are too few."
-    )
-    return figure
-
-
-def _lines(axes: Axes, rows: list[Row], measure: Callable[[Row], float]) -> None:
-    for label in dict.fromkeys(row.label for row in rows):
-        mine = sorted(
-            (row for row in rows if row.label == label), key=lambda row: row.num_nodes
-        )
-        ours = label.startswith("TELEPORTATION")
-        scale = [measure(row) / row.rounds for row in mine]
-        low = np.array([row.rounds_min for row in mine]) * scale
-        high = np.array([row.rounds_max for row in mine]) * scale
-        sizes = [row.num_nodes for row in mine]
-        reached = np.array([math.isfinite(row.rounds) for row in mine])
-        values = np.where(reached, [measure(row) for row in mine], np.nan)
-        colour = _STYLE[mine[0].graph]
-        axes.plot(
-            sizes,
-            values,
-            color=colour,
-            linestyle="-" if ours else ("--" if label.startswith("DSGD") else ":"),
-            marker="o" if ours else "s",
-            markersize=4,
-            linewidth=1.8,
-            label=label,
-        )
-        whole = reached & np.isfinite(high)
-        axes.fill_between(
-            sizes, low, np.where(whole, high, np.nan), color=colour, alpha=0.12, lw=0
-        )
-
-
-def against_k(config: "Config", rows: list[Row], choices: list[Choice]) -> Figure:
-    """Rounds, and gradients, against k at the largest n, with the choices of k."""
-    n = max(choice.num_nodes for choice in choices)
-    figure, grid = plt.subplots(
-        2,
-        len(config.noise),
-        figsize=(4.6 * len(config.noise) + 1, 7.5),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-        layout="constrained",
-    )
-    for column, cell in zip(grid.T, config.noise, strict=True):
-        column[0].set_title(f"σ² = {cell[0]:g}, ζ² = {cell[1]:g}")
-        for choice in choices:
-            if (choice.num_nodes, choice.sigma2, choice.zeta2) != (n, *cell):
-                continue
-            mine = [
-                row
-                for row in rows
-                if row.label == f"TELEPORTATION, {choice.graph}"
-                and (row.num_nodes, row.sigma2, row.zeta2) == (n, *cell)
-            ]
-            for axes, measure in zip(column, list(_AXES.values())[:2], strict=True):
-                _of_k(axes, mine, choice, measure)
-        column[-1].set_xlabel("active nodes k")
-    for axes, name in zip(grid[:, 0], _AXES, strict=False):
-        axes.set_ylabel(f"{name} to the target")
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(
-        f"TELEPORTATION, n = {n:,}.  Star: k with the smallest bound of theory.  "
-        "Ring: k of Algorithm 2, one per seed."
-    )
-    return figure
-
-
-def _of_k(
-    axes: Axes, rows: list[Row], choice: Choice, measure: Callable[[Row], float]
-) -> None:
-    shown = {row.num_active: measure(row) for row in rows if math.isfinite(row.rounds)}
-    colour = _STYLE[choice.graph]
-    label = f"TELEPORTATION, {choice.graph}"
-    axes.plot(list(shown), list(shown.values()), ".-", color=colour, label=label)
-    for ks, marker, size in (
-        ((choice.theory_k,), "*", 14),
-        (choice.search_ks, "o", 10),
-    ):
-        known = [k for k in ks if k in shown]
-        axes.plot(
-            known,
-            [shown[k] for k in known],
-            marker,
-            color=colour,
-            markersize=size,
-            fillstyle="full" if marker == "*" else "none",
-            linestyle="none",
-        )
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def write(

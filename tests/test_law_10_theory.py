@@ -134,25 +134,76 @@ def test_slots_disagree_as_the_closed_form_says_and_below_the_bound(graph):
     assert distance.mean() < rate**2 * variance * (1 - p) / p
 
 
-def rounds_to(algorithm, task, level):
-    """Rounds until ‖∇f(x̄)‖² first is below the level, the best of five step sizes."""
+def test_the_error_falls_with_k_and_t_as_the_recursion_says():
+    # e ← (1 − η)² e + η² s/k from e = r at the start, without heterogeneity: the best
+    # step size of a grid after T rounds. In the regime of noise e ≈ s log(T)/(2 k T):
+    # slope −1 in k, and a little flatter in T.
+    rates = np.geomspace(0.003, 0.3, 12)
+    task = tele.tasks.equal_hessians(
+        jax.random.key(0), num_nodes=64, dim=DIM, heterogeneity=0.0, noise=SIGMA
+    )
+    start = task.optimum() + 1.0
 
-    def run(rate):
+    def errors(num_slots, num_rounds):
+        def run(key, rate):
+            algorithm = tele.Teleportation(tele.graphs.ring(num_slots), rate)
+            return tele.simulate(
+                algorithm,
+                task,
+                start,
+                key,
+                num_rounds=num_rounds,
+                observe=helpers.whole_state,
+            ).state.params.mean(axis=0)
+
+        keys = jax.random.split(jax.random.key(1), 200)
+        over_rates = jax.vmap(run, (None, 0))
+        means = jax.vmap(over_rates, (0, None))(keys, jnp.asarray(rates, jnp.float32))
+        return squared(np.asarray(means) - np.asarray(task.optimum()))
+
+    best = {}
+    for num_slots, num_rounds in ((4, 100), (4, 400), (16, 100), (16, 400)):
+        found = errors(num_slots, num_rounds)
+        kept = (1 - rates) ** (2 * num_rounds)
+        limit = rates * SIGMA**2 / (num_slots * (2 - rates))
+        expected = kept * DIM + limit * (1 - kept)
+        spread = found.std(axis=0, ddof=1) / np.sqrt(len(found))
+        assert (np.abs(found.mean(axis=0) - expected) < 5 * spread + 1e-6).all()
+        best[num_slots, num_rounds] = found.mean(axis=0).min()
+    for low, high, band in (
+        ((4, 100), (16, 100), (-1.05, -0.7)),
+        ((4, 400), (16, 400), (-1.05, -0.7)),
+        ((4, 100), (4, 400), (-1.05, -0.6)),
+        ((16, 100), (16, 400), (-1.05, -0.6)),
+    ):
+        slope = np.log(best[high] / best[low]) / np.log(4)
+        assert band[0] < slope < band[1], (low, high, slope)
+
+
+def rounds_to(algorithm, task, level):
+    """Rounds until ‖∇f(x̄)‖² is below the level, the best of a grid of step sizes.
+
+    The mean over five seeds; a step size with which a seed misses is not the best.
+    """
+
+    def run(key, rate):
         return tele.simulate(
             algorithm(rate),
             task,
             jnp.ones(task.dim),
-            jax.random.key(2),
+            key,
             num_rounds=1500,
-            eval_every=20,
+            eval_every=10,
             observe=tele.metrics.mean_model,
-        )
+        ).metrics["grad_norm_sq"]
 
-    runs = jax.vmap(run)(jnp.array([0.02, 0.05, 0.1, 0.2, 0.4]))
-    below = np.asarray(runs.metrics["grad_norm_sq"]) < level
-    chex.assert_shape(below, (5, 76))
-    first = np.where(below.any(axis=1), below.argmax(axis=1), below.shape[1])
-    return int(np.asarray(runs.rounds[0])[min(first.min(), 75)])
+    keys, rates = jax.random.split(jax.random.key(2), 5), np.geomspace(0.02, 0.2, 6)
+    over_rates = jax.vmap(run, (None, 0))
+    squares = jax.vmap(over_rates, (0, None))(keys, jnp.asarray(rates, jnp.float32))
+    below = np.asarray(squares) < level
+    chex.assert_shape(below, (5, 6, 151))
+    first = np.where(below.any(axis=2), 10 * below.argmax(axis=2), np.inf)
+    return first.mean(axis=0).min()
 
 
 def test_dsgd_degrades_with_n_and_teleportation_does_not():
@@ -172,5 +223,6 @@ def test_dsgd_degrades_with_n_and_teleportation_does_not():
 
     dsgd_rounds = [rounds_to(dsgd(n), task(n), 2e-3) for n in (8, 128)]
     our_rounds = [rounds_to(teleportation, task(n), 2e-3) for n in (8, 128)]
+    assert np.isfinite([*dsgd_rounds, *our_rounds]).all()
     assert dsgd_rounds[1] > 1.5 * dsgd_rounds[0]
-    assert our_rounds[1] < 1.3 * our_rounds[0]
+    assert our_rounds[1] < 1.1 * our_rounds[0]

@@ -1,4 +1,4 @@
-"""What does not grow: rounds with n, gossip beyond a copy, sweeps with their runs."""
+"""What does not grow: rounds with n, gossip beyond a copy, sweeps and searches."""
 
 from typing import Any
 
@@ -86,6 +86,41 @@ def _gossip(name: str, topology: tele.Topology, dim: int, pairs: int) -> Record:
         **measure.quotient(seconds[:, 0], seconds[:, 1]),
     }
     return measure.judged(record, at_most=2.5)
+
+
+def search(*, num_nodes: int, rounds: int, pairs: int) -> list[Record]:
+    """Algorithm 2 over plain runs with n active nodes, one for each of its waves."""
+    dim, key, every = 64, jax.random.key(1), rounds // 20
+    task, params = _least_squares(num_nodes, dim), jnp.zeros(dim)
+    ring = tele.graphs.ring
+    algorithm = tele.Teleportation(ring(num_nodes), 0.1)
+
+    def searched() -> Any:
+        found = tele.search(
+            ring, task, params, key, 0.1, num_rounds=rounds, eval_every=every
+        )
+        return found.best_model, found.scores
+
+    def plain() -> Any:
+        observe = tele.metrics.mean_model
+        return tele.simulate(
+            *(algorithm, task, params, key),
+            num_rounds=rounds,
+            eval_every=every,
+            observe=observe,
+        ).state.params
+
+    waves = len(tele.candidates.plan_waves(num_nodes))
+    seconds = measure.alternate(searched, plain, pairs)
+    search_s, plain_s = np.median(seconds, axis=0)
+    record = {
+        "nodes": num_nodes,
+        "rounds of a wave": rounds,
+        "Algorithm 2, s": search_s,
+        f"{waves} plain runs, s": waves * plain_s,
+        **measure.quotient(seconds[:, 0], waves * seconds[:, 1]),
+    }
+    return [measure.judged(record, at_most=1.3)]
 
 
 def sweep(*, num_seeds: int, num_rates: int, rounds: int, pairs: int) -> list[Record]:

@@ -1,0 +1,175 @@
+"""The figures of the synthetic study."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.synthetic_cells import Choice, Row
+from tele_jax.plot import COLOURS
+
+if TYPE_CHECKING:
+    from experiments.synthetic import Config
+
+Measure = Callable[[Row], float]
+
+MEASURES: dict[str, Measure] = {
+    "rounds": lambda row: row.rounds,
+    "gradients": lambda row: row.gradients,
+    "messages": lambda row: row.messages,
+}
+"""What a study is read in: rounds are time, the others are work."""
+_COLOUR = {
+    "ring": COLOURS[0],
+    "exponential": COLOURS[1],
+    "1-peer exponential": COLOURS[3],
+    "Base-2": COLOURS[4],
+    "complete": COLOURS[2],
+}
+_WIDTH = {"ring": 4.2, "exponential": 2.8}
+"""Lines that often lie on each other: the wide ones below."""
+
+
+def best_of(rows: Iterable[Row], measure: Measure) -> list[Row]:
+    """Per label, n and cell the row that needs the least; of equals the smaller k."""
+    best: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        key = (row.label, row.num_nodes, row.sigma2, row.zeta2)
+        if key not in best or measure(row) < measure(best[key]):
+            best[key] = row
+    return list(best.values())
+
+
+def against_nodes(config: "Config", rows: list[Row]) -> Figure:
+    """Rounds, gradients and messages against n, one column per cell."""
+    figure, grid = _grid(config, 3)
+    for column, cell in zip(grid.T, config.noise, strict=True):
+        mine = [row for row in rows if (row.sigma2, row.zeta2) == cell]
+        for axes, measure in zip(column, MEASURES.values(), strict=True):
+            shown = best_of(mine, measure)
+            for label in dict.fromkeys(row.label for row in shown):
+                line = [row for row in shown if row.label == label]
+                _line(axes, sorted(line, key=lambda row: row.num_nodes), measure)
+            axes.set_xscale("log", base=2)
+        column[0].axhline(config.num_rounds, color="#999999", linewidth=0.8)
+        for row in best_of(mine, MEASURES["rounds"]):
+            if math.isinf(row.rounds):
+                place = (row.num_nodes, config.num_rounds)
+                column[0].plot(*place, "^", color=_COLOUR[row.graph], fillstyle="none")
+        column[-1].set_xlabel("nodes n")
+    _legend(figure, grid)
+    figure.suptitle(
+        f"Work until ‖∇f(x̄)‖² ≤ {config.target:g}, with the best step size, and the k "
+        f"that needs least.  Triangle: {config.num_rounds:,} rounds are too few."
+    )
+    return figure
+
+
+def _line(axes: Axes, rows: list[Row], measure: Measure) -> None:
+    """One method over n, with a band from the fastest to the slowest seed."""
+    label, graph = rows[0].label, rows[0].graph
+    ours = label.startswith("TELEPORTATION")
+    reached = np.array([math.isfinite(row.rounds) for row in rows])
+    per_round = np.array(
+        [measure(row) / row.rounds if math.isfinite(row.rounds) else 0 for row in rows]
+    )
+    low = per_round * [min(row.rounds_min, 1e12) for row in rows]
+    high = per_round * [min(row.rounds_max, 1e12) for row in rows]
+    known = reached & np.array([row.missed == 0 for row in rows])
+    sizes = [row.num_nodes for row in rows]
+    axes.plot(
+        sizes,
+        np.where(reached, [measure(row) for row in rows], np.nan),
+        color=_COLOUR[graph],
+        linestyle="-" if ours else ("--" if label.startswith("DSGD") else ":"),
+        marker="o" if ours else "s",
+        markersize=4,
+        linewidth=_WIDTH.get(graph, 1.4) if ours else 1.6,
+        label=label,
+    )
+    axes.fill_between(
+        sizes, low, high, where=known, color=_COLOUR[graph], alpha=0.12, lw=0
+    )
+
+
+def against_k(config: "Config", rows: list[Row], choices: list[Choice]) -> Figure:
+    """Rounds, and gradients, against k at the largest n, with the choices of k."""
+    n = max(choice.num_nodes for choice in choices)
+    figure, grid = _grid(config, 2)
+    for column, cell in zip(grid.T, config.noise, strict=True):
+        for choice in choices:
+            if (choice.num_nodes, choice.sigma2, choice.zeta2) != (n, *cell):
+                continue
+            mine = [
+                row
+                for row in rows
+                if row.label == f"TELEPORTATION, {choice.graph}"
+                and (row.num_nodes, row.sigma2, row.zeta2) == (n, *cell)
+            ]
+            for axes, measure in zip(column, list(MEASURES.values())[:2], strict=True):
+                _of_k(axes, mine, choice, measure)
+        column[-1].set_xlabel("active nodes k")
+    _legend(figure, grid)
+    figure.suptitle(
+        f"TELEPORTATION, n = {n:,}.  Star: k with the smallest bound of theory.  "
+        "Open circle: k of Algorithm 2."
+    )
+    return figure
+
+
+def _of_k(axes: Axes, rows: list[Row], choice: Choice, measure: Measure) -> None:
+    shown = {row.num_active: measure(row) for row in rows if math.isfinite(row.rounds)}
+    colour, label = _COLOUR[choice.graph], f"TELEPORTATION, {choice.graph}"
+    width = _WIDTH.get(choice.graph, 1.4)
+    axes.plot(
+        list(shown),
+        list(shown.values()),
+        ".-",
+        color=colour,
+        label=label,
+        linewidth=width,
+    )
+    marks = (((choice.theory_k,), "*", "full"), (choice.search_ks, "o", "none"))
+    for ks, marker, fill in marks:
+        known = [k for k in ks if k in shown]
+        axes.plot(
+            known,
+            [shown[k] for k in known],
+            marker,
+            color=colour,
+            markersize=7 + 2 * width,
+            fillstyle=fill,
+        )
+    axes.set_xscale("log", base=2)
+
+
+def _grid(config: "Config", num_rows: int) -> tuple[Figure, np.ndarray]:
+    """One column per cell, one row per measure."""
+    columns = len(config.noise)
+    figure, grid = plt.subplots(
+        num_rows,
+        columns,
+        figsize=(4.4 * columns + 1.5, 2.9 * num_rows + 1.4),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, (sigma2, zeta2) in zip(grid[0], config.noise, strict=True):
+        axes.set_title(f"σ² = {sigma2:g}, ζ² = {zeta2:g}")
+    for axes, name in zip(grid[:, 0], MEASURES, strict=False):
+        axes.set_ylabel(f"{name} to the target")
+    for axes in grid.flat:
+        axes.set_yscale("log")
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, grid
+
+
+def _legend(figure: Figure, grid: np.ndarray) -> None:
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
