@@ -68,7 +68,8 @@ def search(
 
     Raises:
       ValueError: the candidates do not increase, are not in 1..n, or do not fit into
-        two waves; T is below 1; the task offers nothing to score by.
+        two waves; ``build`` is no function, or misses the size; T is below 1; the task
+        offers nothing to score by.
 
     Source: Y. Takezawa, S. U. Stich, *Scalable Decentralized Learning with
     Teleportation*, ICLR 2025, arXiv 2501.15259, for the promise of 2T rounds. What the
@@ -91,7 +92,7 @@ def search(
         observe = jax.tree_util.Partial(observe)
     runs = [
         simulate(
-            Teleportation(disjoint_union(*map(build, wave)), learning_rate, direction),
+            Teleportation(_side_by_side(build, wave), learning_rate, direction),
             task,
             params,
             key,
@@ -102,6 +103,23 @@ def search(
         for wave in waves
     ]
     return _judge(waves, runs, lambda model: score(model, task))
+
+
+def _side_by_side(build: Callable[[int], Topology], wave: tuple[int, ...]) -> Topology:
+    """The union of the topologies of a wave."""
+    if not callable(build):
+        raise ValueError(
+            f"search: got a {type(build).__name__} as build, expected a function of k "
+            "that gives a topology, such as graphs.ring."
+        )
+    blocks = [build(k) for k in wave]
+    for k, block in zip(wave, blocks, strict=True):
+        if block.num_slots != k:
+            raise ValueError(
+                f"search: build({k}) gives {block.num_slots} slots, expected {k}; pass "
+                "candidates= that the family has."
+            )
+    return disjoint_union(*blocks)
 
 
 def _judge(

@@ -5,11 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 from jax.tree_util import Partial
 
 import tele_jax as tele
 from tele_jax.draw import draw_active
 from tests import helpers, oracles
+from tests.test_metrics import Bare
 
 KEY = jax.random.key(3)
 RATE, ROUNDS = 0.2, 6
@@ -186,12 +188,25 @@ class Nothing:
     num_nodes = 4
 
 
-class Evaluates(Nothing):
+@struct.dataclass
+class OfPerplexity(Bare):
     def evaluate(self, params):
-        return {"perplexity": params}
+        return {"perplexity": jnp.sum(params)}
+
+
+def test_a_family_that_is_none_is_refused():
+    task = helpers.quadratic(4)
+    with pytest.raises(ValueError, match="got a Periodic as build, expected a functio"):
+        found(task, build=tele.graphs.ring(4))
+    with pytest.raises(ValueError, match=r"build\(1\) gives 2 slots, expected 1; pass"):
+        found(task, build=lambda k: tele.graphs.ring(k + 1))
 
 
 def test_what_cannot_be_compared_is_refused():
+    scored = {"num_rounds": 1, "candidates": (1,)}
+    task = OfPerplexity(jnp.ones((4, 3)))
+    with pytest.raises(ValueError, match=r"measures perplexity, expected accuracy"):
+        found(task, **scored)
     with pytest.raises(ValueError, match=r"Nothing offers neither.*pass score="):
         found(Nothing())
     with pytest.raises(ValueError, match="got num_rounds=0, expected at least 1"):
