@@ -48,7 +48,8 @@ class Row:
     missed: int
     """Seeds that did not reach the target."""
     messages_per_round: float
-    """Models sent, in expectation; of TELEPORTATION in the merged form."""
+    """Models sent, in expectation; of TELEPORTATION in the merged form, of all-reduce
+    as every node to every other."""
 
     @property
     def gradients(self) -> float:
@@ -80,7 +81,9 @@ class Choice:
     grid_rounds: float
     theory_rounds: float
     search_rounds: float
-    """With the k of Algorithm 2: the median over seeds of what the other seeds need."""
+    """With the k of the grid, of theory, of Algorithm 2. One seed is left out after the
+    other: it chooses (theory needs none), the others judge, with the best step size of
+    that k; this is the median of their medians."""
     search_cost: float
     """Rounds of Algorithm 2 over those of running all candidates one by one."""
 
@@ -155,36 +158,42 @@ def _choice(
 ) -> Choice:
     sigma2, zeta2 = sweep.noise[cell]
     arrivals, scores = measured.arrivals[:, :, cell], measured.scores[:, :, cell]
-    rounds = _rounds(arrivals)
     constants = synthetic_runs.constants_of(job.num_nodes, sweep.dim, sigma2, zeta2)
     size = {"num_nodes": job.num_nodes, "num_rounds": sweep.num_rounds}
     theory = tele.theory.best_k(
         constants, GRAPHS[job.graph], **size, candidates=ks
     ).num_slots
-    # One seed chooses, by the best score over all step sizes; the others judge.
+    exponent = tele.theory.FAMILIES[job.graph].exponent
+    all_rounds = _rounds(arrivals)
     found, judged = [], []
     for seed in range(sweep.num_seeds):
-        best = np.nanmax(np.nan_to_num(scores[:, seed], nan=-np.inf), axis=1)
-        place = int(np.argmax(best))
-        others = np.delete(arrivals, seed, axis=1) if sweep.num_seeds > 1 else arrivals
-        found.append(ks[place])
-        judged.append(_rounds(others)[place])
+        place = _chosen(scores[:, seed])
+        found.append(0 if place is None else ks[place])
+        others = _rounds(np.delete(arrivals, seed, axis=1))
+        mine = others[int(np.argmin(_rounds(arrivals[:, [seed]])))]
+        searched = np.inf if place is None else others[place]
+        judged.append((mine, others[ks.index(theory)], searched))
+    by_grid, by_theory, by_search = np.median(judged, axis=0).tolist()
     return Choice(
         graph=job.graph,
         num_nodes=job.num_nodes,
         sigma2=sigma2,
         zeta2=zeta2,
-        grid_k=ks[int(np.argmin(rounds))] if np.isfinite(rounds).any() else 0,
+        grid_k=ks[int(np.argmin(all_rounds))] if np.isfinite(all_rounds).any() else 0,
         theory_k=theory,
-        closed_k=tele.theory.closed_form_k(
-            constants, **size, exponent=2.0 if job.graph == "ring" else 0.0
-        ),
+        closed_k=tele.theory.closed_form_k(constants, **size, exponent=exponent),
         search_ks=tuple(found),
-        grid_rounds=float(rounds.min()),
-        theory_rounds=float(rounds[ks.index(theory)]),
-        search_rounds=float(np.median(judged)),
+        grid_rounds=by_grid,
+        theory_rounds=by_theory,
+        search_rounds=by_search,
         search_cost=cost,
     )
+
+
+def _chosen(scores: np.ndarray) -> int | None:
+    """The place of Algorithm 2's k, by the best score over all step sizes [k, r]."""
+    best = np.where(np.isnan(scores), -np.inf, scores).max(axis=1)
+    return int(best.argmax()) if np.isfinite(best).any() else None
 
 
 def _rounds(arrivals: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The figures of the synthetic study."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -44,13 +45,23 @@ def best_of(rows: Iterable[Row], measure: Measure) -> list[Row]:
     return list(best.values())
 
 
+def with_all_active(rows: list[Row]) -> list[Row]:
+    """The rows, and the ablation: a ring of all nodes, relabelled in every round."""
+    label = "TELEPORTATION, ring"
+    return rows + [
+        dataclasses.replace(row, label=f"{label}, k = n")
+        for row in rows
+        if row.label == label and row.num_active == row.num_nodes
+    ]
+
+
 def against_nodes(config: "Config", rows: list[Row]) -> Figure:
     """Rounds, gradients and messages against n, one column per cell."""
     figure, grid = _grid(config, 3)
     for column, cell in zip(grid.T, config.noise, strict=True):
         mine = [row for row in rows if (row.sigma2, row.zeta2) == cell]
         for axes, measure in zip(column, MEASURES.values(), strict=True):
-            shown = best_of(mine, measure)
+            shown = best_of(with_all_active(mine), measure)
             for label in dict.fromkeys(row.label for row in shown):
                 line = [row for row in shown if row.label == label]
                 _line(axes, sorted(line, key=lambda row: row.num_nodes), measure)
@@ -72,28 +83,36 @@ def against_nodes(config: "Config", rows: list[Row]) -> Figure:
 def _line(axes: Axes, rows: list[Row], measure: Measure) -> None:
     """One method over n, with a band from the fastest to the slowest seed."""
     label, graph = rows[0].label, rows[0].graph
-    ours = label.startswith("TELEPORTATION")
+    style, marker, width = _drawn(label, graph)
     reached = np.array([math.isfinite(row.rounds) for row in rows])
-    per_round = np.array(
-        [measure(row) / row.rounds if math.isfinite(row.rounds) else 0 for row in rows]
+    low, high = (
+        [measure(dataclasses.replace(row, rounds=getattr(row, end))) for row in rows]
+        for end in ("rounds_min", "rounds_max")
     )
-    low = per_round * [min(row.rounds_min, 1e12) for row in rows]
-    high = per_round * [min(row.rounds_max, 1e12) for row in rows]
     known = reached & np.array([row.missed == 0 for row in rows])
     sizes = [row.num_nodes for row in rows]
     axes.plot(
         sizes,
         np.where(reached, [measure(row) for row in rows], np.nan),
         color=_COLOUR[graph],
-        linestyle="-" if ours else ("--" if label.startswith("DSGD") else ":"),
-        marker="o" if ours else "s",
+        linestyle=style,
+        marker=marker,
         markersize=4,
-        linewidth=_WIDTH.get(graph, 1.4) if ours else 1.6,
+        linewidth=width,
         label=label,
     )
     axes.fill_between(
         sizes, low, high, where=known, color=_COLOUR[graph], alpha=0.12, lw=0
     )
+
+
+def _drawn(label: str, graph: str) -> tuple[str, str, float]:
+    """Line style, marker and width of a method."""
+    if label.endswith("k = n"):
+        return "-.", "x", 1.2
+    if label.startswith("TELEPORTATION"):
+        return "-", "o", _WIDTH.get(graph, 1.4)
+    return ("--" if label.startswith("DSGD") else ":"), "s", 1.6
 
 
 def against_k(config: "Config", rows: list[Row], choices: list[Choice]) -> Figure:

@@ -39,7 +39,7 @@ class Search:
 
     @property
     def total_rounds(self) -> int:
-        """Rounds of all waves, at most 2T."""
+        """Rounds of all waves, at most 2T, for each step size and seed of a sweep."""
         return len(self.waves) * self.num_rounds
 
     @property
@@ -61,6 +61,11 @@ class Search:
             shown = "diverged" if score != score else f"{score:.6g}"
             note = "best" if k == int(self.best_k) else ""
             lines.append(f"| {k} | {wave} | {shown} | {note} |")
+        lines += [
+            "",
+            f"{self.total_rounds} rounds in {len(self.waves)} waves, at most "
+            f"{self.most_active} nodes active.",
+        ]
         if not int(self.best_k):
             lines += ["", "No winner: every candidate diverged; take smaller steps."]
         return "\n".join(lines)
@@ -79,7 +84,12 @@ def plan_waves(
         count = (num_nodes + 1).bit_length() - 1
         last = min(2**count, num_nodes)
         candidates = sorted({2**j for j in range(count)} | {last})
-    listed = tuple(operator.index(k) for k in candidates)
+    try:
+        listed = tuple(operator.index(k) for k in candidates)
+    except TypeError:
+        raise ValueError(
+            f"search: got candidates={candidates!r}, expected a list of whole numbers."
+        ) from None
     increase = all(a < b for a, b in itertools.pairwise(listed))
     if not listed or not increase or listed[0] < 1 or listed[-1] > num_nodes:
         raise ValueError(
@@ -90,8 +100,8 @@ def plan_waves(
     first, second = listed[: sum(fits)], listed[sum(fits) :]
     if sum(second) > num_nodes:
         raise ValueError(
-            f"search: after {first}, the candidates {second} need {sum(second)} active "
-            f"nodes at once, expected at most {num_nodes}; leave some out, or call "
-            "search again for them."
+            f"search: after {first}, as many as fit in this order, the candidates "
+            f"{second} need {sum(second)} active nodes at once, expected at most "
+            f"{num_nodes}; leave some out, or call search again for them."
         )
     return (first, second) if second else (first,)

@@ -45,7 +45,10 @@ def search(
     while their sum is at most n; the next power of two, or n if that is smaller, runs
     in the second: 2T rounds in all.
 
-    A sweep over step sizes or seeds is a ``vmap``, and costs 2T rounds for each.
+    A sweep over step sizes or seeds is a ``vmap``, and costs 2T rounds for each. Where
+    a task counts its draws (``counts_draws``), a node's count goes on over all blocks
+    that it was in. Under a ``slot_mesh`` the devices share the slots of a wave, whose
+    number has to be a multiple of theirs: 1 + 2 + 4 + … never is, pass ``candidates``.
 
     Args:
       build: k to a topology of k slots, such as ``graphs.ring``.
@@ -60,8 +63,9 @@ def search(
       eval_every: rounds between evaluations, a divisor of T.
       observe: ``(slots, task) -> dict`` of one candidate, of shapes that do not depend
         on k.
-      score: ``(model, task) -> float``, the larger the better; by default the accuracy
-        that the task's ``evaluate`` gives, else −f(x̄).
+      score: ``(model, task) -> float``, the larger the better, infinite and NaN are
+        diverged; by default the accuracy that the task's ``evaluate`` gives, else
+        −f(x̄), whose differences float32 loses where f* is large.
 
     Returns:
       A ``Search``.
@@ -131,9 +135,8 @@ def _judge(
         for wave, run in zip(waves, runs, strict=True)
         for block in _split(run.state.params, wave)
     ]
-    scores = jnp.stack([jnp.asarray(score(model), float) for model in models])
-    scores = jnp.where(jnp.isfinite(scores), scores, jnp.nan)
-    some, best = jnp.isfinite(scores).any(), jnp.argmax(_or_last(scores))
+    scores = jnp.stack([_checked(score(model), model) for model in models])
+    some, best = jnp.isfinite(scores).any(), jnp.nanargmax(scores)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
     return Search(
         waves=waves,
@@ -153,9 +156,16 @@ def _by_candidate(*waves: Array) -> Array:
     return jnp.moveaxis(jnp.concatenate(waves, axis=1), 1, 0)
 
 
-def _or_last(scores: Array) -> Array:
-    """NaN comes last."""
-    return jnp.where(jnp.isnan(scores), -jnp.inf, scores)
+def _checked(score: Any, model: Params) -> Array:
+    """The score; NaN if it is not finite, or the model is not: NaN has an accuracy."""
+    if jnp.shape(score) != ():
+        raise ValueError(
+            f"search: the score of a model has the shape {jnp.shape(score)}, expected "
+            "one number."
+        )
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(model)]
+    good = jnp.stack(finite).all() & jnp.isfinite(score)
+    return jnp.where(good, jnp.asarray(score, float), jnp.nan)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,6 +52,8 @@ def test_own_candidates_are_put_into_two_waves():
         ([0, 2], "got candidates (0, 2), expected increasing numbers in 1..20"),
         ([4, 21], "got candidates (4, 21), expected increasing numbers in 1..20"),
         ([9, 10, 11, 12], "the candidates (11, 12) need 23 active nodes at once"),
+        ([1.5, 2], "got candidates=[1.5, 2], expected a list of whole numbers"),
+        (5, "got candidates=5, expected a list of whole numbers"),
     ],
 )
 def test_candidates_that_cannot_run_are_refused(candidates, sentence):

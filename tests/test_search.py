@@ -9,7 +9,6 @@ from flax import struct
 from jax.tree_util import Partial
 
 import tele_jax as tele
-from tele_jax.draw import draw_active
 from tests import helpers, oracles
 from tests.test_metrics import Bare
 
@@ -89,11 +88,29 @@ def test_the_nodes_of_a_block_are_a_draw_without_replacement():
         assert error < 0.05 * expected
 
 
-def test_blocks_of_a_wave_have_distinct_nodes():
-    # The draw of a wave is one tuple of distinct nodes, cut into blocks.
-    for seed in range(50):
-        nodes = draw_active(jax.random.key(seed), 15, 15).tolist()
-        assert sorted(nodes) == list(range(15))
+@pytest.mark.parametrize(
+    "build",
+    [
+        tele.graphs.complete,
+        lambda k: tele.graphs.random_matching(k, KEY),
+        lambda k: tele.graphs.el_local(k, 1, KEY),
+        lambda k: tele.graphs.repeat(tele.graphs.ring(k), 2),
+    ],
+    ids=["complete", "random", "senders choose", "repeated"],
+)
+def test_nodes_of_a_wave_are_distinct_in_every_form_of_gossip(build):
+    # One step of size 1 puts every slot on b of its node, and gossip that preserves
+    # the mean leaves the sum over the blocks of a wave with all nodes at the sum of b.
+    task = tele.tasks.equal_hessians(jax.random.key(0), num_nodes=7, dim=3)
+    searched = found(task, 1.0, build=build, num_rounds=1)
+    assert searched.waves == ((1, 2, 4), (7,))
+    if build(4).period is None and build(4).at(0).weights.ndim == 2:
+        matrix = tele.to_matrices(build(4), 1)[0]
+        if not np.allclose(matrix.sum(axis=1), 1):  # el_local moves the mean
+            return
+    total = sum(k * searched.models[i] for i, k in enumerate((1, 2, 4)))
+    np.testing.assert_allclose(total, task.target.sum(axis=0), atol=1e-5)
+    np.testing.assert_allclose(searched.models[3], task.optimum(), atol=1e-5)
 
 
 def test_the_cost_is_counted():
@@ -101,10 +118,17 @@ def test_the_cost_is_counted():
     assert searched.waves == ((1, 2, 4, 8), (16,))
     assert searched.total_rounds == 2 * ROUNDS
     assert searched.most_active == 16
-    # Round 0 fetches nothing; later a slot hears at most itself and two neighbours.
+    assert f"{2 * ROUNDS} rounds in 2 waves, at most 16 nodes" in searched.table()
+    # Round 0 fetches nothing. Later a slot pulls from itself and its neighbours, of
+    # whom blocks of 1, 2, 4, 8 have 0, 1, 2, 2: less the few who pull from themselves.
     chex.assert_shape(searched.messages, (2, ROUNDS))
     assert searched.messages[:, 0].tolist() == [0, 0]
-    assert (np.asarray(searched.messages[:, 1:]) <= 3 * np.array([[15], [16]])).all()
+    pulled = np.array([[1 + 2 * 2 + 4 * 3 + 8 * 3], [16 * 3]])
+    expected = pulled * (1 - 1 / 25)
+    assert (np.asarray(searched.messages[:, 1:]) <= pulled).all()
+    np.testing.assert_allclose(
+        np.mean(searched.messages[:, 1:], axis=1, keepdims=True), expected, atol=3
+    )
     alone = found(helpers.quadratic(1))
     assert (alone.waves, alone.total_rounds, alone.most_active) == (((1,),), ROUNDS, 1)
 
@@ -171,17 +195,30 @@ def test_where_all_diverge_there_is_no_winner(bad):
     assert int(diverged.best_k) == 0
 
 
-def test_networks_are_chosen_by_their_accuracy():
+def _classified(rate):
     data = tele.tasks.datasets.digits()
     owners = tele.tasks.partition.iid(data.train_labels, num_nodes=5, seed=0)
     model = tele.tasks.models.by_name("softmax")
     task = tele.tasks.classification(data, owners, model, batch_size=8)
     params = model.init(jax.random.key(0), data.train_inputs[:1])
     searched = tele.search(
-        tele.graphs.ring, task, params, KEY, 0.5, num_rounds=4, candidates=(1, 4)
+        tele.graphs.ring, task, params, KEY, rate, num_rounds=4, candidates=(1, 4)
     )
-    chex.assert_trees_all_equal(searched.scores, searched.metrics["accuracy"][:, -1])
     chex.assert_trees_all_equal_shapes(searched.best_model, params)
+    return searched
+
+
+def test_networks_are_chosen_by_their_accuracy():
+    searched = _classified(0.5)
+    chex.assert_trees_all_equal(searched.scores, searched.metrics["accuracy"][:, -1])
+
+
+def test_networks_that_diverged_have_no_accuracy():
+    # The model that is all NaN calls everything a 0, and is right one time in ten.
+    searched = _classified(jnp.nan)
+    assert (searched.metrics["accuracy"][:, -1] > 0.05).all()
+    assert np.isnan(searched.scores).all()
+    assert int(searched.best_k) == 0
 
 
 class Nothing:
@@ -211,3 +248,5 @@ def test_what_cannot_be_compared_is_refused():
         found(Nothing())
     with pytest.raises(ValueError, match="got num_rounds=0, expected at least 1"):
         found(helpers.quadratic(4), num_rounds=0)
+    with pytest.raises(ValueError, match=r"has the shape \(2,\), expected one number"):
+        found(helpers.quadratic(4), score=lambda model, task: model[:2], **scored)

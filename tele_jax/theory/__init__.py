@@ -1,4 +1,4 @@
-"""What is proved: rates, the best number of active nodes, stationary states.
+"""What can be derived: rates, the best number of active nodes, stationary states.
 
 Rates are bounds of an order, with all constants set to 1: they say how an error grows
 with n, k and T, not what it will be.

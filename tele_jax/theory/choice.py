@@ -67,8 +67,6 @@ def best_k(
     >>> settings = {"num_nodes": 512, "num_rounds": 1000}
     >>> best_k(problem, graphs.ring, **settings).num_slots
     4
-    >>> best_k(problem, graphs.exponential, **settings).num_slots
-    32
     """
     if candidates is None:
         candidates = powers_of_two_and(num_nodes)
@@ -125,10 +123,8 @@ def closed_form_k(
         )
     noise = (constants.sigma2 + constants.zeta2) * num_rounds
     scale = constants.smoothness * constants.gap
-    if scale == 0:
-        return num_nodes
-    ideal = math.ceil((noise / scale) ** (1 / (3 + 2 * exponent)))
-    return min(max(1, ideal), num_nodes)
+    ideal = (noise / scale) ** (1 / (3 + 2 * exponent)) if scale else math.inf
+    return math.ceil(min(max(1, ideal), num_nodes))
 
 
 def table(

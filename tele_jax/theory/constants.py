@@ -51,7 +51,7 @@ def exact_constants(task: Task, params: Params) -> Constants:
       params: x⁰, [d].
 
     Raises:
-      ValueError: the task is of another kind.
+      ValueError: the task is of another kind, or the params do not fit it.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.quadratic(jnp.ones(2), jnp.array([[0.0], [2.0]]), noise=3.0)
@@ -62,6 +62,11 @@ def exact_constants(task: Task, params: Params) -> Constants:
         raise ValueError(
             f"exact_constants: got a {type(task).__name__}, expected a quadratic task; "
             "use sampled_constants."
+        )
+    if jnp.shape(params) != (task.dim,):
+        raise ValueError(
+            f"exact_constants: got params of shape {jnp.shape(params)}, expected "
+            f"({task.dim},)."
         )
     scale = np.asarray(task.scale, np.float64)[:, None]
     best = np.asarray(task.optimum(), np.float64)
@@ -83,9 +88,10 @@ def sampled_constants(
 
     With two batches ξ, ξ′ of two distinct nodes i and j: σ² is the mean of
     ½‖∇F_i(x; ξ) − ∇F_i(x; ξ′)‖², and ζ² that of (n−1)/(2n) ⟨∇F_i(x; ξ) − ∇F_j(x; ξ),
-    ∇F_i(x; ξ′) − ∇F_j(x; ξ′)⟩, both without bias. L is the mean of the largest
-    curvature of one batch's loss, |λ_max(∇²F_i(x; ξ))|. All hold at x⁰ alone: along a
-    run they change, and no bound for all x is claimed.
+    ∇F_i(x; ξ′) − ∇F_j(x; ξ′)⟩, both without bias, but for a ζ² below 0, which is given
+    as 0. L is the mean of the largest curvature of one batch's loss, |λ_max(∇²F_i(x;
+    ξ))|, and below the largest of all nodes. All hold at x⁰ alone: along a run they
+    change, and no bound for all x is claimed.
 
     Args:
       task: any.
@@ -96,7 +102,8 @@ def sampled_constants(
         are never negative.
 
     Raises:
-      ValueError: ``num_samples`` is below 2.
+      ValueError: ``num_samples`` is below 2, or the task counts its draws, so that two
+        batches of a node are not independent.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.equal_hessians(
@@ -108,6 +115,12 @@ def sampled_constants(
     if num_samples < 2:
         raise ValueError(
             f"sampled_constants: got num_samples={num_samples}, expected at least 2."
+        )
+
+    if counts_draws(task):
+        raise ValueError(
+            f"sampled_constants: {type(task).__name__} counts its draws, expected "
+            "batches that are independent; draw them with replacement."
         )
 
     def one(key: Key) -> tuple[Array, ...]:
@@ -123,17 +136,18 @@ def sampled_constants(
     if (objective := getattr(task, "objective", None)) is not None:
         values = values._replace(gap=float(objective(params)))
         errors = errors._replace(gap=0.0)
-    return Sampled(values._replace(gap=values.gap - least), errors)
+    # Without bias the estimate of a small ζ² may be negative, which no rate takes.
+    zeta2, gap = max(0.0, values.zeta2), values.gap - least
+    return Sampled(values._replace(zeta2=zeta2, gap=gap), errors)
 
 
 def _sample(task: Task, params: Params, key: Key) -> tuple[Array, ...]:
     """One sample of each constant in turn; of r₀, f(x⁰)."""
     nodes_key, start_key, *batch_keys = jax.random.split(key, 6)
     pair = draw_active(nodes_key, task.num_nodes, min(2, task.num_nodes))
-    count = jnp.int32(0) if counts_draws(task) else None
 
     def loss_of(key: Key, node: Array) -> Any:
-        batch = task.sample(key, node, count)
+        batch = task.sample(key, node, None)
         return lambda x: task.loss(x, batch)
 
     # Node i, then node j (the same where there is no other), two batches of each.

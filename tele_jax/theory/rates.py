@@ -61,8 +61,9 @@ def dsgd(
     """
     _check("dsgd", constants, num_nodes, num_nodes, num_rounds, p, period)
     excess, delay = _delays(p, period)
-    spread = excess * (constants.sigma2 + constants.zeta2 * delay) if excess else 0.0
-    return _rate(constants, constants.sigma2 / num_nodes, spread, delay, num_rounds)
+    spread = constants.sigma2 + (constants.zeta2 * delay if constants.zeta2 else 0.0)
+    noise = constants.sigma2 / num_nodes
+    return _rate(constants, noise, _times(excess, spread), delay, num_rounds)
 
 
 def teleportation(
@@ -109,7 +110,7 @@ def teleportation(
     excess, delay = _delays(p, period)
     factor = variance_factor(num_nodes, num_slots)
     noise = (constants.sigma2 + factor * constants.zeta2) / num_slots
-    spread = excess * (constants.sigma2 + constants.zeta2) if excess else 0.0
+    spread = _times(excess, constants.sigma2 + constants.zeta2)
     return _rate(constants, noise, spread, delay, num_rounds)
 
 
@@ -142,6 +143,11 @@ def _rate(
         consensus=(scale**2 * spread / num_rounds**2) ** (1 / 3),
         deterministic=scale * delay / num_rounds,
     )
+
+
+def _times(excess: float, spread: float) -> float:
+    """Their product; without a spread 0, even for slots that never agree."""
+    return excess * spread if spread else 0.0
 
 
 def _delays(p: float, period: int) -> tuple[float, float]:

@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 
+from tele_jax.analysis._exact import exact_columns
 from tele_jax.topology import Topology, to_matrices
 
-_ROUNDING = 1e-6
-"""Of float32 weights."""
+_ROUNDING = 1e-12
+"""Of eigenvalues in float64."""
 
 
 def variance_factor(num_nodes: int, num_slots: int) -> float:
@@ -51,7 +52,8 @@ def stationary_error(
       num_slots: k; with k = n it is the error of DSGD, too.
 
     Raises:
-      ValueError: the step size makes the iteration unstable, or k is not in 1..n.
+      ValueError: the step size makes the iteration unstable, a variance is negative,
+        or k is not in 1..n.
 
     >>> round(stationary_error(0.01, 1.0, 4.0, num_nodes=64, num_slots=4), 5)
     0.00604
@@ -61,6 +63,8 @@ def stationary_error(
             f"stationary_error: got learning_rate={learning_rate}, expected "
             "0 <= learning_rate < 2."
         )
+    for what, number in (("sigma2", sigma2), ("zeta2", zeta2)):
+        _check_variance("stationary_error", what, number)
     noise = sigma2 + variance_factor(num_nodes, num_slots) * zeta2
     return learning_rate * noise / (num_slots * (2 - learning_rate))
 
@@ -71,8 +75,8 @@ def stationary_disagreement(
     """(1/k) E Σ_a ‖x_a − x̄‖² after very many rounds, and after gossip.
 
     η² s (1/k) Σ_{i≥2} λ_i²/(1 − λ_i²), with the eigenvalues λ_i of W: exact for small
-    η, and never above η² s (1 − p)/p, which the rates count with. On a ring it grows
-    like k, and that bound like k².
+    η, and never above the η² s (1 − p)/p of the rates. On a ring it grows like k, and
+    that bound like k².
 
     Args:
       topology: of period 1, with a symmetric W.
@@ -84,19 +88,21 @@ def stationary_disagreement(
       The disagreement, infinite where slots never agree.
 
     Raises:
-      ValueError: W changes from round to round, or is not symmetric.
+      ValueError: W changes from round to round, or is not symmetric, or the variance is
+        negative.
 
     >>> from tele_jax import graphs
-    >>> round(stationary_disagreement(graphs.ring(4), 0.1, 1.0), 6)  # 1, ⅓, ⅓, −⅓
-    0.000938
+    >>> round(stationary_disagreement(graphs.ring(4), 0.1, 1.0), 7)  # 1, ⅓, ⅓, −⅓
+    0.0009375
     """
     if topology.period != 1:
         raise ValueError(
             f"stationary_disagreement: got a period of {topology.period}, expected 1: "
             "the formula holds where W is the same in all rounds."
         )
-    (matrix,) = to_matrices(topology, 1)
-    if not np.allclose(matrix, matrix.T, atol=_ROUNDING):
+    _check_variance("stationary_disagreement", "variance", variance)
+    matrix = exact_columns(to_matrices(topology, 1)[0])
+    if not np.allclose(matrix, matrix.T, atol=1e-6):  # float32 weights
         raise ValueError(
             "stationary_disagreement: W is not symmetric; the formula needs its "
             "eigenvalues to be those of a symmetric matrix."
@@ -106,6 +112,13 @@ def stationary_disagreement(
         return math.inf
     total = np.sum(squares / (1 - squares))
     return float(learning_rate**2 * variance * total / topology.num_slots)
+
+
+def _check_variance(name: str, what: str, number: float) -> None:
+    if not number >= 0:
+        raise ValueError(
+            f"{name}: got {what}={number}, expected a number that is not negative."
+        )
 
 
 def check_slots(name: str, num_nodes: int, num_slots: int) -> None:

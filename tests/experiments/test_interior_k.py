@@ -24,13 +24,16 @@ def run(monkeypatch, folder, *words):
         ([3, 2, 1], 0.1, 4, False),
         ([3, 1, 2], 0.1, 2, True),
         ([3, 1, 1.2], 0.1, 2, False),  # not by more than two standard errors
-        ([1, 2, 3], 0.1, 1, True),
-        ([np.nan, 2, 3], 0.1, 2, True),
+        ([1, 2, 3], 0.1, 1, False),
+        ([1.2, 1, 3], 0.1, 2, False),
+        ([np.nan, 2, 3], 0.1, 2, True),  # what diverged is worse
+        ([3, 1, np.nan], 0.1, 2, True),
     ],
 )
 def test_a_best_k_inside_is_told_from_noise(excess, error, best, inside):
     curve = Curve(
-        "ring", 1.0, 1, 10, (1, 2, 4), np.array(excess), np.full(3, error), None, 1
+        *("ring", 1.0, 1, 10, (1, 2, 4)),
+        *(np.array(excess), np.full(3, error) + 0 * np.array(excess), None, 1),
     )
     assert curve.best_k == best
     assert curve.is_interior == inside

@@ -99,7 +99,6 @@ def test_exact_minimisation_on_base_2_follows_the_power_one_third():
     without_logs = np.array(best) / np.log2(best) ** (4 / 3)
     slope = np.polyfit(np.log(rounds), np.log(without_logs), 1)[0]
     assert abs(slope - 1 / 3) < 0.05
-    assert slope > 1 / 7 + 0.1
 
 
 def test_the_closed_form_is_clipped():
@@ -107,6 +106,8 @@ def test_the_closed_form_is_clipped():
     assert closed_form_k(PROBLEM, num_nodes=7, **few) == 7
     silent = PROBLEM._replace(sigma2=0.0, zeta2=0.0)
     assert closed_form_k(silent, num_nodes=7, **few) == 1
+    nearly = PROBLEM._replace(gap=1e-300)
+    assert closed_form_k(nearly, num_nodes=7, **few) == 7
     solved = PROBLEM._replace(gap=0.0)
     assert closed_form_k(solved, num_nodes=7, **few) == 7
 

@@ -53,8 +53,12 @@ def test_sampled_constants_agree_with_exact_ones_at_the_optimum():
     assert abs(values.smoothness - curvature) < 5 * errors.smoothness
     assert values.gap == pytest.approx(float(task.objective(best)))
     assert errors.gap == 0
-    less = sampled_constants(task, best, KEY, num_samples=2, least=values.gap).values
-    assert less.gap == pytest.approx(0, abs=1e-6)
+    less = sampled_constants(task, best, KEY, num_samples=2, least=0.25).values
+    assert less.gap == pytest.approx(float(task.objective(best)) - 0.25)
+    with pytest.raises(
+        ValueError, match=r"got params of shape \(1,\), expected \(3,\)"
+    ):
+        exact_constants(task, jnp.ones(1))
 
 
 def _logistic():
@@ -112,6 +116,33 @@ def test_without_an_objective_the_gap_is_sampled():
 def test_one_node_differs_from_nobody():
     values, _ = sampled_constants(_least_squares(1), jnp.ones(3), KEY, num_samples=4)
     assert values.zeta2 == 0
+
+
+def test_a_zeta_that_is_hardly_there_is_not_negative():
+    task = tele.tasks.logistic_regression(
+        jax.random.key(0),
+        num_nodes=8,
+        dim=3,
+        samples_per_node=200,
+        heterogeneity=0.0,
+        l2=0.0,
+        batch_size=1,
+    )
+    found = [
+        sampled_constants(task, jnp.zeros(3), jax.random.key(seed), num_samples=8)
+        for seed in range(6)
+    ]
+    assert min(values.zeta2 for values, _ in found) == 0
+    assert max(values.zeta2 for values, _ in found) > 0
+
+
+class Counts(tele.tasks.LogisticRegression):
+    counts_draws = True
+
+
+def test_batches_that_depend_on_each_other_are_refused():
+    with pytest.raises(ValueError, match="Counts counts its draws, expected batches"):
+        sampled_constants(Counts(None, None, 0.0, 1), jnp.ones(3), KEY)
 
 
 def test_one_sample_has_no_error():

@@ -66,6 +66,8 @@ def test_one_active_node_and_all_of_them_are_the_known_methods():
 def test_slots_that_never_agree_have_no_rate_and_no_gap_needs_none():
     for p, constants, total in (
         (0.0, PROBLEM, math.inf),
+        (0.0, PROBLEM._replace(zeta2=0.0), math.inf),
+        (0.0, PROBLEM._replace(sigma2=0.0, zeta2=0.0), math.inf),
         (0.0, PROBLEM._replace(gap=0.0), 0.0),
         (1.0, PROBLEM._replace(smoothness=0.0), 0.0),
     ):

@@ -68,7 +68,16 @@ def test_slots_that_never_agree_disagree_without_bound():
     assert stationary_disagreement(two, 0.1, 1.0) == math.inf
 
 
+def test_a_large_ring_agrees_slowly_but_does():
+    # Of 700 slots λ₂² = 1 − 5·10⁻⁵: far from 1, however slow.
+    assert stationary_disagreement(tele.graphs.ring(700), 0.1, 1.0) < 1
+
+
 def test_what_has_no_closed_form_is_refused():
+    with pytest.raises(ValueError, match=r"got variance=-1\.0, expected"):
+        stationary_disagreement(tele.graphs.ring(4), 0.1, -1.0)
+    with pytest.raises(ValueError, match=r"got zeta2=-2, expected"):
+        stationary_error(0.1, 1, -2, num_nodes=2, num_slots=1)
     with pytest.raises(ValueError, match="got a period of 3, expected 1"):
         stationary_disagreement(tele.graphs.one_peer_exponential(8), 0.1, 1.0)
     with pytest.raises(ValueError, match="W is not symmetric"):
