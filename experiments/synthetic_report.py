@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from experiments import results
 from experiments.synthetic_cells import Choice, Row
 from experiments.synthetic_figures import (
     MEASURES,
+    Measure,
     against_k,
     against_nodes,
     best_of,
@@ -33,9 +35,19 @@ def text(config: "Config", rows: list[Row], choices: list[Choice]) -> str:
             "brackets k, the one with the fewest rounds, and the step size. * the "
             "largest of the grid.",
             "",
-            _rounds_table(config, best_of(with_all_active(cell), MEASURES["rounds"])),
+            _table(best_of(with_all_active(cell), MEASURES["rounds"]), config, _told),
             "",
         ]
+        for name in ("gradients", "messages"):
+            parts += [
+                f"{name.capitalize()} to the target; in brackets k, the one with the "
+                f"fewest {name}.",
+                "",
+                _table(
+                    best_of(with_all_active(cell), MEASURES[name]), config, _WORK[name]
+                ),
+                "",
+            ]
     parts += [
         *("## Choosing k", ""),
         "Algorithm 2 takes the k with the smallest ‖∇f(x̄)‖² after T rounds. Rounds: "
@@ -46,7 +58,10 @@ def text(config: "Config", rows: list[Row], choices: list[Choice]) -> str:
     return "\n".join(parts)
 
 
-def _rounds_table(config: "Config", rows: list[Row]) -> str:
+def _table(
+    rows: list[Row], config: "Config", tell: Callable[["Config", Row], str]
+) -> str:
+    """Methods against n."""
     labels = list(dict.fromkeys(row.label for row in rows))
     sizes = sorted({row.num_nodes for row in rows})
     found = {(row.label, row.num_nodes): row for row in rows}
@@ -55,14 +70,26 @@ def _rounds_table(config: "Config", rows: list[Row]) -> str:
         "| --- " * (len(sizes) + 1) + "|",
     ]
     for label in labels:
-        told = [_told(config, found.get((label, n))) for n in sizes]
+        known = [found.get((label, n)) for n in sizes]
+        told = ["–" if row is None else tell(config, row) for row in known]
         lines.append(f"| {label} | {' | '.join(told)} |")
     return "\n".join(lines)
 
 
-def _told(config: "Config", row: Row | None) -> str:
-    if row is None:
-        return "–"
+def _work(measure: Measure) -> Callable[["Config", Row], str]:
+    def tell(config: "Config", row: Row) -> str:
+        if math.isinf(row.rounds):
+            return f"> {config.num_rounds:,} rounds"
+        k = f" [{row.num_active}]" if row.label.startswith("TELEPORTATION") else ""
+        return f"{measure(row):,.0f}{k}"
+
+    return tell
+
+
+_WORK = {name: _work(MEASURES[name]) for name in ("gradients", "messages")}
+
+
+def _told(config: "Config", row: Row) -> str:
     if math.isinf(row.rounds):
         return f"> {config.num_rounds:,}"
     slowest = f"> {config.num_rounds:,}" if row.missed else f"{row.rounds_max:.0f}"

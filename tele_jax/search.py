@@ -114,7 +114,7 @@ def _side_by_side(build: Callable[[int], Topology], wave: tuple[int, ...]) -> To
     if not callable(build):
         raise ValueError(
             f"search: got a {type(build).__name__} as build, expected a function of k "
-            "that gives a topology, such as graphs.ring."
+            "that gives a topology: graphs.ring, not graphs.ring(4)."
         )
     blocks = [build(k) for k in wave]
     for k, block in zip(wave, blocks, strict=True):
