@@ -53,8 +53,9 @@ def text(config: "Config", rows: list[Row], choices: list[Choice]) -> str:
         "Algorithm 2 takes the k with the smallest ‖∇f(x̄)‖² after T rounds. Rounds: "
         "one seed after the other chooses k (by its own fewest rounds, or by Algorithm "
         "2), the others judge it, with the best step size for that k; median. "
-        f"Algorithm 2 takes at most 2T = {2 * config.num_rounds:,} rounds for each step "
-        f"size and seed; the grid of {len(config.rates)} step sizes costs so many times that.",
+        f"Algorithm 2 takes at most 2T = {2 * config.num_rounds:,} rounds for each "
+        f"step size and seed; the grid of {len(config.rates)} step sizes costs so many "
+        "times that.",
         *("", _choice_table(config, choices), ""),
     ]
     return "\n".join(parts)
