@@ -9,14 +9,12 @@ that averages exactly does so after the predicted number of rounds and not befor
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import numpy as np
-import tyro
 from tqdm.auto import tqdm
 
-from experiments import consensus_report, results
+from experiments import command, consensus_report, results
 from experiments.consensus_graphs import Entry, catalogue
 from tele_jax import analysis
 
@@ -122,13 +120,7 @@ def run_study(config: Config) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    config = tyro.cli(Config, description=__doc__)
-    try:
-        run_study(config)
-    except ValueError as error:
-        sys.exit(f"consensus: {error}")
-    except KeyboardInterrupt:
-        sys.exit("consensus: interrupted; nothing was written.")
+    command.run("consensus", Config, run_study, __doc__)
 
 
 if __name__ == "__main__":

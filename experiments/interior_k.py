@@ -12,7 +12,6 @@ grid of step sizes; the excess f(x̄) − f* after T rounds is that of the best 
 
 import dataclasses
 import itertools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from scipy.optimize import minimize
 from tqdm.auto import tqdm
 
 import tele_jax as tele
-from experiments import interior_k_report, results
+from experiments import command, interior_k_report, results
 from experiments.interior_k_report import Curve
 
 TOPOLOGIES: dict[str, Callable[[int], tele.Topology]] = {
@@ -75,7 +73,7 @@ def curves(config: Config, graph: str, heterogeneity: float, batch: int) -> list
     constants, _ = tele.theory.sampled_constants(
         task, jnp.zeros(config.dim), jax.random.key(1), least=bottom
     )
-    ks = sum(tele.candidates.plan_waves(config.num_nodes), ())
+    ks = sum(tele.plan_waves(config.num_nodes), ())
     found = []
     for num_rounds in config.rounds:
         last = excess[..., num_rounds // config.rounds[0]]
@@ -170,13 +168,7 @@ def run_study(config: Config) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    config = tyro.cli(Config, description=__doc__)
-    try:
-        run_study(config)
-    except ValueError as error:
-        sys.exit(f"interior_k: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interior_k: interrupted; nothing was written.")
+    command.run("interior_k", Config, run_study, __doc__)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,13 @@ best of all candidates, Algorithm 2, and theory.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from tqdm.auto import tqdm
 
-from experiments import results, synthetic_cells, synthetic_report
+from experiments import command, results, synthetic_cells, synthetic_report
 from experiments.synthetic_cells import Job, Outcome
 from experiments.synthetic_runs import GRAPHS, TOKEN_GRAPHS, Sweep
 
@@ -49,7 +47,7 @@ class Config:
     """Cells (σ², ζ²): gradient noise, and differences between nodes at x*."""
     rates: tuple[float, ...] = (0.8, 0.4, 0.2, 0.1, 0.075, 0.05, 0.025, 0.01, 0.0075)
     """Step sizes times L: the paper's grid from 0.1 down to what reaches the target
-    within T, and three larger ones, so that the best is inside."""
+    within T, and three larger ones, which are ours."""
     num_seeds: int = 5
     """Runs of everything."""
     dim: int = 50
@@ -149,13 +147,7 @@ def run_study(config: Config) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    config = tyro.cli(Config, description=__doc__)
-    try:
-        run_study(config)
-    except ValueError as error:
-        sys.exit(f"synthetic: {error}")
-    except KeyboardInterrupt:
-        sys.exit("synthetic: interrupted; nothing was written.")
+    command.run("synthetic", Config, run_study, __doc__)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def run(sweep: Sweep, job: Job) -> Outcome:
         measured = synthetic_runs.dsgd(sweep, build, n)
         return Outcome(_rows(sweep, job, measured, (n,)), [], measured.compiled)
     measured = synthetic_runs.teleportation(sweep, build, n, job.candidates)
-    waves = tele.candidates.plan_waves(n, job.candidates)
+    waves = tele.plan_waves(n, job.candidates)
     ks = sum(waves, ())
     choices = []
     if job.candidates is None:

@@ -13,6 +13,7 @@ from tele_jax.algorithms.dsgd import DSGD as DSGD
 from tele_jax.algorithms.teleportation import Teleportation as Teleportation
 from tele_jax.analysis import contraction as contraction
 from tele_jax.candidates import Search as Search
+from tele_jax.candidates import plan_waves as plan_waves
 from tele_jax.devices import slot_mesh as slot_mesh
 from tele_jax.mixing import Mixing as Mixing
 from tele_jax.search import search as search

@@ -76,6 +76,17 @@ def plan_waves(
 ) -> tuple[tuple[int, ...], ...]:
     """Which numbers of active nodes run together: one wave, or two.
 
+    Args:
+      num_nodes: n.
+      candidates: increasing numbers k in 1..n; by default 1, 2, 4, … while their sum is
+        at most n, and the next power of two, or n if that is smaller.
+
+    Returns:
+      The waves, each with a sum of at most n.
+
+    Raises:
+      ValueError: the candidates do not increase, are not in 1..n, or do not fit.
+
     >>> plan_waves(25), plan_waves(31), plan_waves(1)
     (((1, 2, 4, 8), (16,)), ((1, 2, 4, 8, 16), (31,)), ((1,),))
     """

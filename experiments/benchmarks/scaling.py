@@ -110,7 +110,7 @@ def search(*, num_nodes: int, rounds: int, pairs: int) -> list[Record]:
             observe=observe,
         ).state.params
 
-    waves = len(tele.candidates.plan_waves(num_nodes))
+    waves = len(tele.plan_waves(num_nodes))
     seconds = measure.alternate(searched, plain, pairs)
     search_s, plain_s = np.median(seconds, axis=0)
     record = {
