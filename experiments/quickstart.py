@@ -11,18 +11,17 @@ reported is measured on test images that were used for nothing before.
 """
 
 import dataclasses
-import sys
+import functools
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 
 import tele_jax as tele
-from experiments import quickstart_report, results, tuning
+from experiments import command, quickstart_report, results, tuning
 from tele_jax.tasks import datasets, models, partition
 
 
@@ -193,14 +192,10 @@ def run_study(config: Config, console: Console) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    config = tyro.cli(Config, description=__doc__)
-    try:
-        # Wide enough for the table, whatever the terminal or the log.
-        run_study(config, Console(width=max(90, Console().width)))
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"quickstart: {error}")
-    except KeyboardInterrupt:
-        sys.exit("quickstart: interrupted; nothing was written.")
+    # Wide enough for the table, whatever the terminal or the log.
+    console = Console(width=max(90, Console().width))
+    study = functools.partial(run_study, console=console)
+    command.run("quickstart", Config, study, __doc__)
 
 
 if __name__ == "__main__":

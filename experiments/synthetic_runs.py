@@ -161,7 +161,7 @@ def _sweep(
     over_cells = jax.vmap(over_rates, (None, 0, None))
     program = jax.jit(jax.vmap(over_cells, (0, None, None)))
     cells, rates = (np.array(part, np.float32) for part in (sweep.noise, sweep.rates))
-    with _count_compilations() as compiled:
+    with count_compilations() as compiled:
         squares, scores = program(np.arange(sweep.num_seeds), cells, rates)
     below = np.moveaxis(np.asarray(squares), 3, 0) <= sweep.target
     rounds = np.arange(sweep.num_evals) * float(sweep.eval_every)
@@ -171,7 +171,7 @@ def _sweep(
 
 
 @contextlib.contextmanager
-def _count_compilations() -> Iterator[list[str]]:
+def count_compilations() -> Iterator[list[str]]:
     """A list that gets an entry for every program of the block that is compiled."""
     compiled: list[str] = []
 

@@ -1,8 +1,7 @@
 """The cases every law runs on: add an algorithm or a graph here, in one line."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 import optax
 
 import tele_jax as tele
+from experiments.synthetic_runs import count_compilations
 from tele_jax import graphs
 from tele_jax.mixing import Repeated, matrix
 from tests.gradient_tracking import GradientTracking
@@ -20,6 +20,7 @@ from tests.graphs.families import FORMS as FORMS
 from tests.graphs.families import random_tree
 
 Partial = jax.tree_util.Partial
+compilations = count_compilations
 MOMENTUM = Partial(optax.trace, decay=0.9)
 
 ALGORITHMS: dict[str, Callable[..., Any]] = {
@@ -150,20 +151,3 @@ def each_round(mixing: Any) -> list[np.ndarray]:
     times = len(jax.tree.leaves(mixing)[0])
     parts = [each_round(part(mixing.rounds, r)) for r in range(times)]
     return [one for rounds in parts for one in rounds]
-
-
-@contextlib.contextmanager
-def compilations() -> Iterator[list[str]]:
-    """The programs that XLA compiles inside the block."""
-    compiled: list[str] = []
-
-    def listen(event: str, duration: float, **_: Any) -> None:
-        del duration
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield compiled
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
