@@ -38,11 +38,12 @@ class Config:
     """Settings of the study."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: n = 8, 32, 128, in minutes. full: n = 2 … 1024, within an hour."""
+    """quick: n = 8, 32, 128 and T = 500, in minutes. full: n = 2, 4, … 1024, for
+    TELEPORTATION also 2^14 and 2^17, and T = 1000, within an hour."""
     sizes: tuple[int, ...] = ()
-    """Numbers n of nodes, instead of those of the preset."""
+    """Numbers n of nodes; none: those of the preset."""
     num_rounds: int = 0
-    """T, instead of that of the preset."""
+    """T; 0: that of the preset."""
     noise: tuple[tuple[float, float], ...] = ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
     """Cells (σ², ζ²): gradient noise, and differences between nodes at x*."""
     rates: tuple[float, ...] = (0.8, 0.4, 0.2, 0.1, 0.075, 0.05, 0.025, 0.01, 0.0075)

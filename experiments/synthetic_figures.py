@@ -33,6 +33,8 @@ _COLOUR = {
 }
 _WIDTH = {"ring": 4.2, "exponential": 2.8}
 """Lines that often lie on each other: the wide ones below."""
+_APART = 1.17
+"""Factor from one triangle of ``_miss`` to the next one above it."""
 
 
 def best_of(rows: Iterable[Row], measure: Measure) -> list[Row]:
@@ -58,26 +60,65 @@ def with_all_active(rows: list[Row]) -> list[Row]:
 def against_nodes(config: "Config", rows: list[Row]) -> Figure:
     """Rounds, gradients and messages against n, one column per cell."""
     figure, grid = _grid(config, 3)
+    places = _places(with_all_active(rows))
     for column, cell in zip(grid.T, config.noise, strict=True):
         mine = [row for row in rows if (row.sigma2, row.zeta2) == cell]
-        for axes, measure in zip(column, MEASURES.values(), strict=True):
+        for axes, (name, measure) in zip(column, MEASURES.items(), strict=True):
             shown = best_of(with_all_active(mine), measure)
             for label in dict.fromkeys(row.label for row in shown):
                 line = [row for row in shown if row.label == label]
                 _line(axes, sorted(line, key=lambda row: row.num_nodes), measure)
+            for row in shown:
+                if math.isinf(row.rounds):
+                    _miss(axes, row.num_nodes, row, name, config, places)
             axes.set_xscale("log", base=2)
-        column[0].axhline(config.num_rounds, color="#999999", linewidth=0.8)
-        for row in best_of(mine, MEASURES["rounds"]):
-            if math.isinf(row.rounds):
-                place = (row.num_nodes, config.num_rounds)
-                column[0].plot(*place, "^", color=_COLOUR[row.graph], fillstyle="none")
         column[-1].set_xlabel("nodes n")
     _legend(figure, grid)
     figure.suptitle(
         f"Work until ‖∇f(x̄)‖² ≤ {config.target:g}, with the best step size, and the k "
-        f"that needs least.  Triangle: {config.num_rounds:,} rounds are too few."
+        f"that needs least.\n{_MISSES.format(config.num_rounds)}"
     )
     return figure
+
+
+_MISSES = (
+    "Triangles (filled: TELEPORTATION): {:,} rounds are too few, so the truth is above."
+)
+
+
+def _places(rows: list[Row]) -> dict[str, int]:
+    """The labels that miss somewhere, numbered."""
+    missing = [row.label for row in rows if math.isinf(row.rounds)]
+    return {label: place for place, label in enumerate(dict.fromkeys(missing))}
+
+
+def _miss(
+    axes: Axes,
+    x: float,
+    row: Row,
+    name: str,
+    config: "Config",
+    places: dict[str, int],
+) -> float:
+    """A triangle for a row that missed; returns its height.
+
+    Rounds are one above the other, as all that is known of them is that they are more
+    than T. Work is at what T rounds cost, in sizes that show what lies below.
+    """
+    place = places[row.label]
+    height = MEASURES[name](dataclasses.replace(row, rounds=config.num_rounds))
+    if name == "rounds":
+        axes.axhline(config.num_rounds, color="#999999", linewidth=0.8)
+        height *= _APART ** (place + 1)
+    axes.plot(
+        x,
+        height,
+        "^",
+        color=_COLOUR[row.graph],
+        fillstyle="full" if row.label.startswith("TELEPORTATION") else "none",
+        markersize=5 if name == "rounds" else 5 + 2 * place,
+    )
+    return height
 
 
 def _line(axes: Axes, rows: list[Row], measure: Measure) -> None:
@@ -119,51 +160,66 @@ def against_k(config: "Config", rows: list[Row], choices: list[Choice]) -> Figur
     """Rounds, and gradients, against k at the largest n, with the choices of k."""
     n = max(choice.num_nodes for choice in choices)
     figure, grid = _grid(config, 2)
+    shown = [row for row in rows if row.label.startswith("TELEPORTATION")]
+    shown = [row for row in shown if row.num_nodes == n]
+    places = _places(shown)
     for column, cell in zip(grid.T, config.noise, strict=True):
         for choice in choices:
             if (choice.num_nodes, choice.sigma2, choice.zeta2) != (n, *cell):
                 continue
             mine = [
                 row
-                for row in rows
-                if row.label == f"TELEPORTATION, {choice.graph}"
-                and (row.num_nodes, row.sigma2, row.zeta2) == (n, *cell)
+                for row in shown
+                if (row.graph, row.sigma2, row.zeta2) == (choice.graph, *cell)
             ]
-            for axes, measure in zip(column, list(MEASURES.values())[:2], strict=True):
-                _of_k(axes, mine, choice, measure)
+            for axes, name in zip(column, ("rounds", "gradients"), strict=True):
+                heights = _of_k(axes, mine, name, config, places)
+                _marks(axes, choice, heights)
         column[-1].set_xlabel("active nodes k")
     _legend(figure, grid)
     figure.suptitle(
         f"TELEPORTATION, n = {n:,}.  Star: k with the smallest bound of theory.  "
-        "Open circle: k of Algorithm 2."
+        f"Open circle: k of Algorithm 2.\n{_MISSES.format(config.num_rounds)}"
     )
     return figure
 
 
-def _of_k(axes: Axes, rows: list[Row], choice: Choice, measure: Measure) -> None:
-    shown = {row.num_active: measure(row) for row in rows if math.isfinite(row.rounds)}
-    colour, label = _COLOUR[choice.graph], f"TELEPORTATION, {choice.graph}"
-    width = _WIDTH.get(choice.graph, 1.4)
+def _of_k(
+    axes: Axes, rows: list[Row], name: str, config: "Config", places: dict[str, int]
+) -> dict[int, float]:
+    """One graph's line over k; returns the height of every k."""
+    reached = [row for row in rows if math.isfinite(row.rounds)]
+    heights = {row.num_active: MEASURES[name](row) for row in reached}
     axes.plot(
-        list(shown),
-        list(shown.values()),
+        list(heights),
+        list(heights.values()),
         ".-",
-        color=colour,
-        label=label,
-        linewidth=width,
+        color=_COLOUR[rows[0].graph],
+        label=rows[0].label,
+        linewidth=_WIDTH.get(rows[0].graph, 1.4),
     )
-    marks = (((choice.theory_k,), "*", "full"), (choice.search_ks, "o", "none"))
-    for ks, marker, fill in marks:
-        known = [k for k in ks if k in shown]
+    axes.set_xscale("log", base=2)
+    for row in rows:
+        if math.isinf(row.rounds):
+            heights[row.num_active] = _miss(
+                axes, row.num_active, row, name, config, places
+            )
+    return heights
+
+
+def _marks(axes: Axes, choice: Choice, heights: dict[int, float]) -> None:
+    """The k of theory and those of Algorithm 2."""
+    width = _WIDTH.get(choice.graph, 1.4)
+    found = [k for k in choice.search_ks if k]  # 0: all candidates diverged
+    for ks, marker, fill in (([choice.theory_k], "*", "full"), (found, "o", "none")):
         axes.plot(
-            known,
-            [shown[k] for k in known],
+            ks,
+            [heights[k] for k in ks],
             marker,
-            color=colour,
+            color=_COLOUR[choice.graph],
             markersize=7 + 2 * width,
             fillstyle=fill,
         )
-    axes.set_xscale("log", base=2)
 
 
 def _grid(config: "Config", num_rows: int) -> tuple[Figure, np.ndarray]:

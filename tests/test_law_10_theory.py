@@ -14,6 +14,8 @@ import pytest
 import tele_jax as tele
 from tests import helpers
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 ZETA, SIGMA, DIM = 2.0, 1.0, 4
 
 

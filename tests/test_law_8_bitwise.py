@@ -12,18 +12,8 @@ import tele_jax as tele
 from tests import helpers
 from tests.test_laws import SEED, build, every_algorithm, every_path
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _optimized():
-    """How machine code is generated may change the last bit.
-
-    Programs are forgotten in between: jit does not compile again for the setting.
-    """
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-    jax.clear_caches()
+# How machine code is generated may change the last bit.
+pytestmark = pytest.mark.usefixtures("optimized")
 
 
 @every_algorithm

@@ -320,19 +320,26 @@ def test_law_11_all_models_resident_gather_and_scatter_is_the_same(
     slots = helpers.trajectory(tele.Teleportation(topology, RATE), task, 6, SEED)
     resident = jnp.ones((task.num_nodes, 3))
     drawn = oracles.draws(SEED, task.num_nodes, size)
-    previous = None
+    previous = np.array(drawn(0))
     for t in range(6):
         key, _ = jax.random.split(jax.random.fold_in(jax.random.key(SEED), t))
-        active = jnp.asarray(drawn(t))
-        fetched = resident[active if previous is None else previous]
-        resident = resident.at[active].set(fetched)
-
-        def step(params, node, key=key):
-            batch = task.sample(jax.random.fold_in(key, node), node, None)
-            return params - RATE * jax.grad(task.loss)(params, batch)
-
-        half = jax.vmap(step)(resident[active], active)
-        mixed = tele.gossip.mix(topology.at(t), half)
-        resident = resident.at[active].set(mixed)
-        np.testing.assert_allclose(resident[active], slots[t + 1], rtol=1e-5, atol=1e-6)
+        active = np.array(drawn(t))
+        mixing = helpers.at(topology, jnp.int32(t))
+        resident = _resident_round(resident, previous, active, mixing, task, key)
+        np.testing.assert_allclose(
+            np.asarray(resident)[active], slots[t + 1], rtol=1e-5, atol=1e-6
+        )
         previous = active
+
+
+@helpers.jit_by_class
+def _resident_round(resident, previous, active, mixing, task, key):
+    """One round with a model on every node: fetch, step, gossip, each in its place."""
+    resident = resident.at[active].set(resident[previous])
+
+    def step(params, node):
+        batch = task.sample(jax.random.fold_in(key, node), node, None)
+        return params - RATE * jax.grad(task.loss)(params, batch)
+
+    half = jax.vmap(step)(resident[active], active)
+    return resident.at[active].set(tele.gossip.mix(mixing, half))

@@ -138,11 +138,14 @@ def table(
 ) -> str:
     """DSGD and TELEPORTATION with its best k on every family, as a Markdown table.
 
+    Columns: k and the closed form of it; p / period, the speed at which slots agree;
+    the three terms of ``Rate``, and their sum.
+
     Args:
       constants: of the task and the start.
       num_nodes: n.
       num_rounds: T.
-      families: name to family; a column compares the best k with the closed form.
+      families: name to family.
 
     Raises:
       ValueError: a number is out of its range.

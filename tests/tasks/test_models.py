@@ -1,5 +1,7 @@
 """The models against the same networks made of flax's own layers."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -45,6 +47,7 @@ def perturbed(params):
     return jax.tree.unflatten(treedef, moved)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def outputs_and_gradient(module, params, inputs):
     def loss(params):
         logits = module.apply({"params": params}, inputs)
@@ -72,9 +75,7 @@ def test_lenet_is_that_of_plain_flax(group_norm, shape):
         params, reference.init(jax.random.key(0), inputs)["params"]
     )
     got, expected = (
-        jax.jit(outputs_and_gradient, static_argnums=0)(
-            module, perturbed(params), inputs
-        )
+        outputs_and_gradient(module, perturbed(params), inputs)
         for module in (ours, reference)
     )
     chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-5)
@@ -85,9 +86,10 @@ def test_lenet_of_slots_is_lenet_of_each():
     inputs = jax.random.normal(jax.random.key(1), (3, 2, 28, 28))
     keys = jax.random.split(jax.random.key(0), 3)
     slots = jax.vmap(lambda key: model.init(key, inputs[0]))(keys)
-    for slot, logits in enumerate(jax.vmap(model.apply)(slots, inputs)):
+    alone = jax.jit(model.apply)
+    for slot, logits in enumerate(jax.jit(jax.vmap(model.apply))(slots, inputs)):
         params = jax.tree.map(lambda leaf, slot=slot: leaf[slot], slots)
-        one = model.apply(params, inputs[slot])
+        one = alone(params, inputs[slot])
         chex.assert_trees_all_close(logits, one, rtol=1e-4, atol=1e-5)
 
 
