@@ -55,7 +55,6 @@ def num_nodes(algorithm: str, num_slots: int) -> int:
     return 2 * num_slots + 3 if algorithm.startswith("teleportation") else num_slots
 
 
-@functools.cache
 def quadratic(num_nodes: int, *, dim: int = 3, **settings: Any) -> Any:
     """A small task on which every node differs from every other."""
     return tele.tasks.least_squares(
