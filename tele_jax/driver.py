@@ -1,12 +1,24 @@
-"""Long runs on the host: chunks around ``simulate``, with progress."""
+"""Long runs on the host: chunks around ``simulate``, with progress and checkpoints."""
 
-import sys
-from collections.abc import Callable
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from tqdm.auto import tqdm
+import jax
+import jax.numpy as jnp
 
-from tele_jax.simulate import Run, concatenate
+from tele_jax._in_memory import InMemory
+from tele_jax._progress import Progress
+from tele_jax.callbacks import Callback
+from tele_jax.simulate import Run
+
+if TYPE_CHECKING:
+    from tele_jax.runs import RunDirectory
+    from tele_jax.runs.record import Record
 
 
 def drive(
@@ -15,27 +27,49 @@ def drive(
     num_rounds: int,
     rounds_per_chunk: int,
     label: str = "",
+    directory: "RunDirectory | None" = None,
+    rounds_per_checkpoint: int | None = None,
+    minutes_per_checkpoint: float = 1.0,
+    stop: Callable[[Run], bool] | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
 ) -> Run:
     """Repeat a chunk of a simulation, resumed from itself, and show how far it is.
 
     A progress bar tells rounds per second, the time that is left, the training loss
     and, where it is measured, the accuracy of the mean model: their means over a
-    batched run. Ctrl-C returns what is done so far; compare ``run.rounds`` with
-    ``num_rounds``. That a run diverged is said in words, and never raised.
+    batched run. Ctrl-C, or SIGTERM, stops within a chunk: what is done so far is kept.
+    That a run diverged is said in words, and never raised.
+
+    With a ``directory`` the run survives being killed: called again, it goes on from
+    the newest checkpoint, and returns bit by bit the run that was never interrupted.
 
     Args:
       simulate_chunk: ``(num_rounds, resume) -> Run``, a call of ``simulate`` with
         these two, possibly batched by ``vmap``. The chunks have equal length, so they
-        compile once.
+        compile once. Of ``resume``, only the state and the last round are those of the
+        run.
       num_rounds: how many rounds to do in all.
       rounds_per_chunk: how many at a time, a divisor of ``num_rounds``.
       label: what to write before the bar.
+      directory: where the run is kept; None keeps it in memory only.
+      rounds_per_checkpoint: write a checkpoint at the first chunk's end after so many
+        rounds; None: by time alone.
+      minutes_per_checkpoint: the same after so many minutes.
+      stop: called with every chunk; where it is true, the run ends early.
+      callbacks: called with every chunk, in turn: ``callbacks.tensorboard`` and others.
+        A run that goes on after a kill repeats the chunks since its last checkpoint.
+      progress: whether to show a bar, and what the run took.
 
     Returns:
-      All chunks as one ``Run``.
+      All chunks as one ``Run``. Ctrl-C returns what is done so far; compare
+      ``run.rounds`` with ``num_rounds``. After SIGTERM the process ends as if it had
+      not been caught.
 
     Raises:
-      ValueError: ``rounds_per_chunk`` does not divide ``num_rounds``.
+      ValueError: ``rounds_per_chunk`` does not divide the rounds to do, or the
+        directory cannot be used; nothing has run then.
+      OSError: the directory cannot be written any more, as on a full disk.
 
     >>> import jax, jax.numpy as jnp, tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=4)
@@ -46,56 +80,138 @@ def drive(
     >>> drive(chunk, num_rounds=20, rounds_per_chunk=5).rounds.tolist()
     [0, 5, 10, 15, 20]
     """
-    if rounds_per_chunk < 1 or num_rounds % rounds_per_chunk:
-        raise ValueError(
-            f"drive: rounds_per_chunk={rounds_per_chunk} must divide "
-            f"num_rounds={num_rounds}."
-        )
-    chunks = [simulate_chunk(0, None)]
-    with tqdm(total=num_rounds, desc=label, unit="round", dynamic_ncols=True) as bar:
-        try:
-            for _ in range(num_rounds // rounds_per_chunk):
-                chunks.append(simulate_chunk(rounds_per_chunk, chunks[-1]))
-                bar.set_postfix(_summary(chunks[-1]), refresh=False)
-                bar.update(rounds_per_chunk)
-        except KeyboardInterrupt:
-            pass  # what is done is kept, and said below
-    # Joined once: joining as they come would copy, and compile for, every length.
-    run = concatenate(*chunks)
-    _tell(run, num_rounds, label)
+    _check(num_rounds, rounds_per_chunk, rounds_per_checkpoint, minutes_per_checkpoint)
+    with _signals() as caught, Progress(label, num_rounds, shown=progress) as shown:
+        start = simulate_chunk(0, None)
+        with InMemory(start) if directory is None else directory.open(start) as record:
+            _check_rest(rounds_per_chunk, num_rounds, record.num_done)
+            due = _Due(record, rounds_per_checkpoint, minutes_per_checkpoint)
+            shown.begin(record.num_done)
+            try:
+                while record.num_done < num_rounds and not (record.stopped or caught):
+                    chunk = _next(simulate_chunk, rounds_per_chunk, record, caught)
+                    if chunk is None:
+                        break
+                    for callback in callbacks:
+                        callback(chunk)
+                    record.stopped = stop is not None and bool(stop(chunk))
+                    if due():
+                        record.save()
+                    shown.update(chunk, record.num_done)
+            except KeyboardInterrupt:
+                caught.append(signal.SIGINT)
+            record.save()
+            record.wait()
+            run = record.whole()
+            shown.end(run, record)
+    if signal.SIGTERM in caught:
+        signal.raise_signal(signal.SIGTERM)
     return run
 
 
-def _num_done(run: Run) -> int:
-    return int(np.max(np.asarray(run.rounds)))
+def _next(
+    simulate_chunk: Callable[[int, Run | None], Run],
+    rounds_per_chunk: int,
+    record: "Record | InMemory",
+    caught: list[int],
+) -> Run | None:
+    """Simulate and record one more chunk; None if a signal comes first."""
+    before = record.tail
+    chunk = simulate_chunk(rounds_per_chunk, before)
+    if not _is_ready(chunk, caught):
+        return None
+    seen = jax.device_get((chunk.rounds, chunk.metrics, chunk.info))
+    chunk = Run(chunk.state, *seen)
+    # As short as the start, so that all chunks begin with arrays of one shape.
+    rounds = jnp.asarray(seen[0][..., -1:])
+    record.add(chunk, dataclasses.replace(before, state=chunk.state, rounds=rounds))
+    return chunk
 
 
-def _summary(run: Run) -> dict[str, str]:
-    shown = {"loss": np.asarray(run.info.loss)[..., -1]}
-    if "accuracy" in run.metrics:
-        shown["accuracy"] = np.asarray(run.metrics["accuracy"])[..., -1]
-    # Runs that diverged are told of at the end; here they would hide the others.
-    finite = {name: values[np.isfinite(values)] for name, values in shown.items()}
-    return {
-        name: f"{values.mean():.4g}" if values.size else "nan"
-        for name, values in finite.items()
-    }
+def _is_ready(run: Run, caught: list[int]) -> bool:
+    """Wait for the devices; False if a signal comes first.
+
+    ``block_until_ready`` would keep signals waiting for as long as the chunk takes.
+    """
+    pause = 1e-4
+    leaves: list[Any] = jax.tree.leaves(run)
+    while not all(leaf.is_ready() for leaf in leaves):
+        if caught:
+            return False
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
+    return True
 
 
-def _tell(run: Run, num_rounds: int, label: str) -> None:
-    """Say on the standard error stream what a user would otherwise overlook."""
-    name = f"{label}: " if label else ""
-    if (done := _num_done(run)) < num_rounds:
-        tqdm.write(
-            f"{name}interrupted after {done} of {num_rounds} rounds.",
-            file=sys.stderr,
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list that gets Ctrl-C and SIGTERM instead of their effect; the second has it.
+
+    Only the main thread hears signals; in another one the list stays empty.
+    """
+    caught: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+class _Due:
+    """Whether it is time for a checkpoint: so many rounds or minutes after the last."""
+
+    def __init__(
+        self, record: "Record | InMemory", rounds: int | None, minutes: float
+    ) -> None:
+        self._record, self._rounds, self._seconds = record, rounds, 60 * minutes
+        self._last = record.num_done, time.monotonic()
+
+    def __call__(self) -> bool:
+        rounds, seconds = self._record.num_done, time.monotonic()
+        many = self._rounds is not None and rounds - self._last[0] >= self._rounds
+        if many or seconds - self._last[1] >= self._seconds:
+            self._last = rounds, seconds
+            return True
+        return False
+
+
+def _check(
+    num_rounds: int, per_chunk: int, per_checkpoint: int | None, minutes: float
+) -> None:
+    if per_chunk < 1:
+        raise ValueError(
+            f"drive: rounds_per_chunk={per_chunk} must divide num_rounds={num_rounds}."
         )
-    diverged = ~np.isfinite(np.asarray(run.info.loss))
-    if diverged.any():
-        runs = diverged.any(axis=-1)
-        first = int(diverged.reshape(-1, diverged.shape[-1]).any(axis=0).argmax())
-        tqdm.write(
-            f"{name}{runs.sum()} of {runs.size} runs diverged (the loss is not finite "
-            f"from round {first} on); try a smaller step size.",
-            file=sys.stderr,
+    if per_checkpoint is not None and per_checkpoint < 1:
+        raise ValueError(
+            f"drive: got rounds_per_checkpoint={per_checkpoint}, expected at least 1."
+        )
+    if not minutes > 0:
+        raise ValueError(
+            f"drive: got minutes_per_checkpoint={minutes}, expected more than 0."
+        )
+
+
+def _check_rest(per_chunk: int, num_rounds: int, num_done: int) -> None:
+    if num_done > num_rounds:
+        raise ValueError(
+            f"drive: the directory holds {num_done} rounds, expected at most "
+            f"num_rounds={num_rounds}."
+        )
+    if (num_rounds - num_done) % per_chunk:
+        beyond = f" less the {num_done} that are done" if num_done else ""
+        raise ValueError(
+            f"drive: rounds_per_chunk={per_chunk} must divide num_rounds={num_rounds}"
+            f"{beyond}."
         )

@@ -129,6 +129,10 @@ def test_the_cost_is_counted():
     np.testing.assert_allclose(
         np.mean(searched.messages[:, 1:], axis=1, keepdims=True), expected, atol=3
     )
+    small = found(helpers.quadratic(31))
+    assert (small.waves, small.most_active) == (((1, 2, 4, 8, 16), (31,)), 31)
+    crowded = found(helpers.quadratic(9), candidates=[2, 3, 4])
+    assert (crowded.waves, crowded.most_active) == (((2, 3, 4),), 9)
     alone = found(helpers.quadratic(1))
     assert (alone.waves, alone.total_rounds, alone.most_active) == (((1,),), ROUNDS, 1)
 
@@ -168,6 +172,15 @@ def test_the_best_score_wins():
     assert searched.table().count("best") == 1
     worst = found(task, score=lambda model, task: task.objective(model))
     assert int(worst.best_k) == worst.candidates[int(np.argmax(losses))]
+
+
+def test_the_curve_of_every_candidate_ends_at_its_model():
+    task = helpers.quadratic(6, noise=0.5)
+    searched = found(task)
+    assert searched.waves == ((1, 2), (4,))
+    last = [float(task.objective(model)) for model in searched.models]
+    assert len(set(last)) == 3
+    np.testing.assert_allclose(searched.metrics["loss"][:, -1], last, rtol=1e-6)
 
 
 def test_a_candidate_without_a_score_is_never_chosen():

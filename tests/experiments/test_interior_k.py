@@ -2,10 +2,12 @@
 
 import sys
 
+import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import tele_jax as tele
 from experiments import interior_k
 from experiments.interior_k_report import Curve
 
@@ -56,6 +58,30 @@ def test_writes_a_folder_whose_numbers_agree(monkeypatch, tmp_path, capsys):
         assert min(row["excess"]) > 0  # f* is below all of them
         assert set(row["rate"]) <= {1.0, 2.0}
     assert (folder / "table.md").read_text() in capsys.readouterr().out
+
+
+def test_a_curve_has_the_least_excess_of_all_step_sizes(monkeypatch):
+    config = interior_k.Config(
+        num_nodes=4, rounds=(5, 10), rates=(0.5, 1.0, 2.0), num_seeds=2, dim=2
+    )
+    task = tele.tasks.logistic_regression(
+        jax.random.key(0),
+        num_nodes=4,
+        dim=2,
+        samples_per_node=8,
+        heterogeneity=3.0,
+        l2=config.l2,
+        batch_size=2,
+    )
+    bottom = interior_k.least(task)
+    excess = np.random.default_rng(0).uniform(size=(2, 3, 3, 3))
+    monkeypatch.setattr(interior_k, "losses", lambda *_: bottom + excess)
+    for place, curve in enumerate(interior_k.curves(config, "ring", 3.0, 2), 1):
+        means = excess[..., place].mean(axis=0)  # [rate, k], after 5 and 10 rounds
+        assert curve.num_rounds == 5 * place
+        np.testing.assert_allclose(curve.excess, means.min(axis=0))
+        rates = np.array(config.rates)[means.argmin(axis=0)]
+        np.testing.assert_array_equal(curve.rate, rates)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ def test_no_candidate_has_a_smaller_rate(build):
     assert choice.rate.total == min(totals.values())
     powers = best_k(PROBLEM, build, **size)
     assert powers.num_slots in (1, 2, 4, 8, 16, 24)
+    noisy = Constants(smoothness=1.0, gap=1.0, sigma2=1e6, zeta2=0.0)
+    everyone = best_k(noisy, tele.graphs.complete, **size)
+    assert everyone.num_slots == 24  # n is a candidate though no power of two
     # The nearest power of two costs a constant.
     assert powers.rate.total <= math.sqrt(2) * choice.rate.total
 

@@ -34,6 +34,8 @@ def test_exact_constants_are_their_definitions():
     assert found.sigma2 == pytest.approx(0.25)
     squares = [float(jnp.sum(gradient**2)) for gradient in gradients]
     assert found.zeta2 == pytest.approx(np.mean(squares), rel=1e-5)
+    steep = tele.tasks.quadratic(jnp.array([1.0, 3.0]), jnp.zeros((2, 1)))
+    assert exact_constants(steep, jnp.ones(1)).smoothness == 9.0
     with pytest.raises(ValueError, match=r"got a LogisticRegression.*sampled_con"):
         exact_constants(_logistic(), start)
 

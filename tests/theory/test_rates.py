@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 
@@ -83,6 +84,13 @@ def test_the_speed_is_that_of_a_period_or_of_a_random_round():
     assert mixing_speed(tele.graphs.ring(1)) == (1.0, 1)
     two = tele.graphs.disjoint_union(tele.graphs.ring(3), tele.graphs.ring(4))
     assert mixing_speed(two) == (0.0, 1)
+    matching = tele.graphs.random_matching(8, jax.random.key(0))
+    p, period = mixing_speed(matching)
+    assert period == 1
+    # Half of what two slots differ by goes when they meet: p = 1/2 · 8/7.
+    error = tele.analysis.expected_contraction(matching).standard_error
+    assert error < 0.02
+    assert abs(p - 4 / 7) < 5 * error
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,10 @@
+"""Runs on disk: the folder of a run, and what is known of how it was made.
+
+Needs the extra ``experiments``; ``import tele_jax`` does not import it.
+"""
+
+from tele_jax.runs.directory import RunDirectory as RunDirectory
+from tele_jax.runs.provenance import config_to_json as config_to_json
+from tele_jax.runs.provenance import digest as digest
+from tele_jax.runs.provenance import environment as environment
+from tele_jax.runs.provenance import load_config as load_config

@@ -1,0 +1,129 @@
+"""A folder that holds one run: what it is, how far it is, and who works on it."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tele_jax.runs.checkpoints import Checkpoints
+from tele_jax.runs.guards import locked, logged
+from tele_jax.runs.provenance import (
+    config_to_json,
+    differences,
+    environment,
+    fingerprint,
+)
+from tele_jax.runs.record import Record
+from tele_jax.simulate import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """Where ``drive`` keeps a run, and finds it again.
+
+    The folder holds ``config.json``, ``environment.json`` (versions, devices, flags,
+    git commit, digests), ``metrics/`` (one Parquet file per chunk), ``checkpoints/``
+    and ``log.txt``. A run that was stopped, in whatever way, goes on from its newest
+    checkpoint, bit by bit as if it had not been; one that is complete is read.
+    """
+
+    path: Path | str
+    """The folder; made if it is not there."""
+    config: Any
+    """What was asked for: a dataclass, or a dict. It decides whether a run goes on."""
+    data: Any = None
+    """A pytree of which a digest is kept, such as the task: other data, another run."""
+    override: Sequence[str] = ()
+    """Names that may differ from the run that is there: fields of the config, ``code``,
+    ``data``, ``device`` or a package. Safe for what changes no number, such as the
+    number of rounds to go on to, or where results go; otherwise the run is no longer
+    what its config says, and the log tells."""
+    force: bool = False
+    """Throw away the run that is there."""
+
+    @contextlib.contextmanager
+    def open(self, start: Run) -> Iterator[Record]:
+        """The record of the run, for this process alone.
+
+        Raises:
+          ValueError: the folder cannot be written, belongs to something else or to
+            another process, holds a run of another config, data or code, or all that
+            is there is damaged.
+        """
+        path = Path(self.path)
+        identity = {
+            **json.loads(config_to_json(self.config)),
+            **fingerprint(self.data),
+        }
+        _create(path, self.config, identity)
+        with locked(path):
+            if self.force:
+                for entry in path.iterdir():
+                    if entry.name not in ("lock", "owner.json"):
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                _describe(path, self.config, identity)
+            with logged(path) as log:
+                self._compare(path, identity, log)
+                checkpoints = Checkpoints(path / "checkpoints")
+                try:
+                    yield Record(path, checkpoints, start, log)
+                finally:
+                    checkpoints.close()
+
+    def _compare(
+        self, path: Path, identity: dict[str, Any], log: logging.Logger
+    ) -> None:
+        """Refuse to go on with something else."""
+        stored = json.loads((path / "environment.json").read_text())["identity"]
+        found = differences(stored, identity)
+        refused = {name: v for name, v in found.items() if name not in self.override}
+        told = "; ".join(
+            f"{name} {old!r}, now {new!r}"
+            for name, (old, new) in (refused or found).items()
+        )
+        if refused:
+            raise ValueError(
+                f"RunDirectory: {path} holds a run with another {told}. Name another "
+                "folder, throw the run away with force, or go on with it all the same "
+                f"with override={list(refused)}."
+            )
+        if found:
+            log.warning("%s goes on with another %s", path, told)
+
+
+def _create(path: Path, config: Any, identity: dict[str, Any]) -> None:
+    """A new folder with its description, or the one that is there."""
+    if (path / "environment.json").exists():
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(
+            f"RunDirectory: {path} exists and is no folder of a run; name another."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            _describe(unfinished, config, identity)
+            unfinished.chmod(0o755)
+            unfinished.rename(path)
+        except BaseException:
+            shutil.rmtree(unfinished)
+            raise
+    except OSError as error:
+        if (path / "environment.json").exists():  # another process was faster
+            return
+        raise ValueError(
+            f"RunDirectory: cannot write to {path.parent} ({error.strerror}); name "
+            "another folder."
+        ) from error
+
+
+def _describe(path: Path, config: Any, identity: dict[str, Any]) -> None:
+    (path / "config.json").write_text(config_to_json(config))
+    described = {**environment(), "identity": identity}
+    (path / "environment.json").write_text(json.dumps(described, indent=2) + "\n")

@@ -1,0 +1,136 @@
+"""What a reader needs to know, a year later, to trust a number and to get it again."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from cattrs import BaseValidationError, transform_error
+from cattrs.preconf.json import make_converter
+
+Config = TypeVar("Config")
+
+PACKAGES = ("tele_jax", "jax", "jaxlib", "flax", "optax", "numpy")
+_CODE = Path(__file__).parents[1]
+_converter = make_converter(forbid_extra_keys=True)
+
+
+def config_to_json(config: Any) -> str:
+    """A dataclass, or a dict of numbers and words, as JSON that people can read."""
+    return json.dumps(_converter.unstructure(config), indent=2) + "\n"
+
+
+def load_config(path: Path | str, kind: type[Config]) -> Config:
+    """The dataclass of a ``config.json``, equal to the one that was written.
+
+    Raises:
+      ValueError: the file does not fit the dataclass, field by field.
+
+    >>> import dataclasses, tempfile
+    >>> @dataclasses.dataclass
+    ... class Config:
+    ...     rates: tuple[float, ...]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "config.json"
+    ...     _ = path.write_text(config_to_json(Config((0.1, 0.2))))
+    ...     load_config(path, Config)
+    Config(rates=(0.1, 0.2))
+    """
+    try:
+        return _converter.loads(Path(path).read_text(), kind)
+    except (BaseValidationError, ValueError) as error:
+        reasons = (
+            transform_error(error, path="")
+            if isinstance(error, BaseValidationError)
+            else [str(error)]
+        )
+        raise ValueError(
+            f"load_config: {path} is no {kind.__name__}: {'; '.join(reasons)}."
+        ) from None
+
+
+def environment() -> dict[str, Any]:
+    """Versions, devices, flags, and the state of the code, as far as it is known."""
+    return {
+        "command": ["python", *sys.orig_argv[1:]],
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "devices": [str(device) for device in jax.devices()],
+        "cpu_cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "flags": {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("JAX_", "XLA_"))
+        },
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changes": _git("status", "--porcelain"),
+    }
+
+
+def fingerprint(data: Any = None) -> dict[str, str]:
+    """What has to be the same for a run to go on as if it had never stopped.
+
+    Args:
+      data: a pytree, such as the task, of which a digest is taken.
+
+    >>> sorted(fingerprint())
+    ['code', 'data', 'device', 'flax', 'jax', 'jaxlib', 'numpy', 'optax']
+    """
+    versions = {name: metadata.version(name) for name in PACKAGES[1:]}
+    device = jax.devices()[0].device_kind
+    return {"data": digest(data), "code": _code(), "device": device, **versions}
+
+
+def digest(data: Any) -> str:
+    """A hash of all leaves of a pytree: their bytes, shapes, dtypes and places."""
+    # Functions are told by their names, not by where this process has put them.
+    structure = re.sub(r" at 0x[0-9a-f]+", "", str(jax.tree.structure(data)))
+    found = hashlib.blake2b(structure.encode(), digest_size=16)
+    for leaf in jax.tree.leaves(data):
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
+            leaf.dtype, jax.dtypes.prng_key
+        ):
+            leaf = jax.random.key_data(leaf)
+        array = np.ascontiguousarray(leaf)
+        found.update(f"{array.shape} {array.dtype}".encode())
+        found.update(array.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Entries of two mappings that are not equal, as (before, now)."""
+    names = [*before, *(name for name in now if name not in before)]
+    pairs = {name: (before.get(name), now.get(name)) for name in names}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
+def _code() -> str:
+    """A hash of the package's source: also what is not committed counts."""
+    found = hashlib.blake2b(digest_size=16)
+    for path in sorted(_CODE.rglob("*.py")):
+        found.update(str(path.relative_to(_CODE)).encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the code that runs; None where it is not a checkout."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(_CODE), *arguments], capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
