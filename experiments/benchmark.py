@@ -13,16 +13,15 @@ the programs that one would write first in JAX are compared.
 """
 
 import dataclasses
-import json
+import functools
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import jax
-import tyro
 
+from experiments import command, results
 from experiments.benchmarks import (
     building,
     measure,
@@ -32,6 +31,7 @@ from experiments.benchmarks import (
     throughput,
 )
 from experiments.benchmarks.measure import Record
+from experiments.results import Folder
 
 Section = Literal[
     "throughput", "overhead", "teleportation", "gossip", "sweep", "search", "building"
@@ -61,8 +61,6 @@ class Config:
     many_nodes: int = 1_000_000
     few_nodes: int = 1_000
     """Numbers of nodes of the teleportation section."""
-    results: Path = Path("results/benchmark")
-    """The folder to write to."""
 
 
 def _throughput(config: Config) -> list[Record]:
@@ -139,8 +137,8 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
 }
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot run, and make the folder, before any work."""
+def check(config: Config) -> str:
+    """Refuse what cannot run, before any work, and name the folder."""
     for name in ("rounds", "repeats", "passes", "pairs", "few_nodes", "many_nodes"):
         if (value := getattr(config, name)) < 1:
             raise ValueError(f"got {name}={value}, expected at least 1.")
@@ -150,15 +148,10 @@ def check(config: Config) -> None:
         path = getattr(config, name)
         if path is not None and not path.exists():
             raise ValueError(f"got {name}={path}, which does not exist.")
-    try:
-        config.results.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"cannot write to {config.results} ({error.strerror})."
-        ) from error
+    return "-".join(config.only) or "all"
 
 
-def measure_all(config: Config) -> None:
+def measure_all(config: Config, folder: Folder) -> None:
     """Measure, print, write."""
     environment = measure.environment()
     print(measure.markdown([environment]))
@@ -167,25 +160,18 @@ def measure_all(config: Config) -> None:
         if config.only and section not in config.only:
             continue
         print(f"measuring {section} ...", file=sys.stderr)
-        tables[title] = run(config)
+        measured = functools.partial(run, config)
+        tables[title] = folder.part(title, list[Record], measured)
         print(f"\n{title}\n\n{measure.markdown(tables[title])}", flush=True)
-    path = config.results / f"{time.strftime('%Y%m%dT%H%M%S')}.json"
-    settings = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    written = {"environment": environment, "config": settings, "tables": tables}
-    path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
-    print(f"\nWritten to {path}.", file=sys.stderr)
+    written = {"environment": environment, "tables": tables}
+    results.write_json(folder.path / "tables.json", written)
 
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    config = tyro.cli(Config, description=__doc__)
-    try:
-        check(config)
-    except ValueError as error:
-        sys.exit(f"benchmark: {error}")
     # A device per core: the baselines keep all cores busy with threads.
     jax.config.update("jax_num_cpu_devices", measure.num_cores())
-    measure_all(config)
+    command.run("benchmark", Config, check, measure_all, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,117 @@
 """What every study does at the command line."""
 
+import dataclasses
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
+import jax
 import tyro
+
+from experiments import results
+from experiments.results import Folder
 
 Config = TypeVar("Config")
 
 
-def run(
-    name: str, config: type[Config], study: Callable[[Config], Any], description: str
-) -> None:
-    """Run a study whose flags are the fields of its ``Config``.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags that all studies have."""
 
-    Bad input is one line that begins with the study's name, without a traceback.
+    results: Path | None = None
+    """Where this run gets a new folder of its own (default: results/STUDY)."""
+    run: Path | None = None
+    """The very folder of this run."""
+    resume: bool = False
+    """Go on with what is in --run, if there is anything: parts that are done are read,
+    and the tables and figures drawn anew."""
+    force: bool = False
+    """Throw away what is in --run."""
+    override: tuple[str, ...] = ()
+    """Settings that may differ from those that the resumed run was begun with; code,
+    device or a package may be among them. Safe is what changes no number."""
+    progress: bool = True
+    """Show progress bars."""
+    device: Literal["best", "cpu", "gpu", "tpu"] = "best"
+    """Where to compute."""
+    debug: bool = False
+    """Show the traceback of what went wrong."""
+
+
+def run(
+    name: str,
+    config: type[Config],
+    check: Callable[[Config], str],
+    study: Callable[[Config, Folder], Any],
+    description: str | None,
+) -> None:
+    """Run a study whose flags are the fields of its ``Config``, and ``Options``.
+
+    Bad input is one line that begins with the study's name, without a traceback, and
+    the exit code 2; after Ctrl-C it is 130.
+
+    Args:
+      name: of the study.
+      config: its settings.
+      check: refuses what cannot run, before any work, and names the folder of a run.
+      study: does the work, and writes to the folder.
+      description: what ``--help`` says first.
     """
-    parsed = tyro.cli(config, description=description)
+    given, options = _parse(name, config, description)
     try:
-        study(parsed)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"{name}: {error}")
+        _use(options.device)
+        place = _place(name, options, check(given))
+        with results.opened(
+            place,
+            given,
+            resume=options.resume,
+            force=options.force,
+            override=options.override,
+            progress=options.progress,
+        ) as folder:
+            study(given, folder)
+        print(f"Written to {place}")
+    except (ValueError, OSError) as error:
+        if options.debug:
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted; nothing was written.")
+        kept = place.exists() and f"go on with --run {place} --resume"
+        print(f"{name}: interrupted; {kept or 'nothing was written'}.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parse(
+    name: str, config: type[Config], description: str | None
+) -> tuple[Config, Options]:
+    """The settings of the study and those of all studies, without prefixes."""
+    both = dataclasses.make_dataclass(
+        name, [("study", config), ("options", Options)], frozen=True
+    )
+    flags = tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    parsed: Any = tyro.cli(flags(both), description=description)
+    return parsed.study, parsed.options
+
+
+def _use(device: str) -> None:
+    """Compute there, or say that it is not there."""
+    if device == "best":
+        return
+    try:
+        jax.config.update("jax_default_device", jax.devices(device)[0])
+    except RuntimeError as error:
+        here = ", ".join(sorted({found.platform for found in jax.devices()}))
+        raise ValueError(f"got device={device}, expected one of {here}.") from error
+
+
+def _place(name: str, options: Options, label: str) -> Path:
+    """The folder of this run."""
+    if options.run is None:
+        if options.resume or options.force:
+            raise ValueError("--resume and --force need the folder: add --run FOLDER.")
+        return results.new_folder(options.results or Path("results") / name, label)
+    if options.results is not None:
+        raise ValueError("got --results and --run, expected one of them.")
+    return options.run

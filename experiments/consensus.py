@@ -9,13 +9,13 @@ that averages exactly does so after the predicted number of rounds and not befor
 """
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from experiments import command, consensus_report, results
+from experiments import command, consensus_report
 from experiments.consensus_graphs import Entry, catalogue
+from experiments.results import Folder
 from tele_jax import analysis
 
 MAX_SIZE = 200
@@ -36,8 +36,6 @@ class Config:
     """Rounds of gossip of every topology."""
     seed: int = 0
     """Decides the random graphs and the numbers to average."""
-    results: Path = Path("results/consensus")
-    """Folder to make the folder of this run in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +85,8 @@ def check_exact(outcome: Outcome) -> None:
         )
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot run, before any work."""
+def check(config: Config) -> str:
+    """Refuse what cannot run, before any work, and name the folder."""
     if not config.sizes or not all(2 <= size <= MAX_SIZE for size in config.sizes):
         raise ValueError(
             f"got sizes={config.sizes}, expected numbers of 2 to {MAX_SIZE} slots."
@@ -100,27 +98,28 @@ def check(config: Config) -> None:
     for name, least in (("num_rounds", 1), ("seed", 0)):
         if (value := getattr(config, name)) < least:
             raise ValueError(f"got {name}={value}, expected at least {least}.")
+    return f"k{'-'.join(str(size) for size in config.sizes)}"
 
 
-def run_study(config: Config) -> None:
-    """Study all topologies of all sizes and write their folder."""
-    check(config)
-    name = f"k{'-'.join(str(size) for size in config.sizes)}"
-    final = results.new_folder(config.results, name)
-    with results.writing(final, config) as folder:
-        for size in config.sizes:
-            entries, remarks = catalogue(size, config.seed)
-            bar = tqdm(entries.items(), desc=f"{size} slots", dynamic_ncols=True)
+def run_study(config: Config, folder: Folder) -> None:
+    """Study all topologies of all sizes and write their tables and figures."""
+    for size in config.sizes:
+        entries, remarks = catalogue(size, config.seed)
+        with tqdm(
+            entries.items(),
+            desc=f"{size} slots",
+            dynamic_ncols=True,
+            disable=not folder.progress,
+        ) as bar:
             outcomes = [study(config, *item) for item in bar]
-            text = consensus_report.text(config, size, outcomes, remarks)
-            print(text)
-            consensus_report.write(folder / f"k{size}", config, outcomes, text)
-    print(f"Written to {final}")
+        text = consensus_report.text(config, size, outcomes, remarks)
+        print(text)
+        consensus_report.write(folder.path / f"k{size}", config, outcomes, text)
 
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    command.run("consensus", Config, run_study, __doc__)
+    command.run("consensus", Config, check, run_study, __doc__)
 
 
 if __name__ == "__main__":

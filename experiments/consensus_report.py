@@ -105,7 +105,7 @@ def _legend(axes: Axes, errors: dict[str, np.ndarray]) -> None:
 
 def write(folder: Path, config: "Config", outcomes: "list[Outcome]", text: str) -> None:
     """``table.md``, ``table.parquet``, ``consensus.parquet`` and two figures."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "table.md").write_text(text)
     results.write_table(folder / "table.parquet", [_row(o) for o in outcomes])
     results.write_table(

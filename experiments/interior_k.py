@@ -11,9 +11,9 @@ grid of step sizes; the excess f(x̄) − f* after T rounds is that of the best 
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,8 +23,9 @@ from scipy.optimize import minimize
 from tqdm.auto import tqdm
 
 import tele_jax as tele
-from experiments import command, interior_k_report, results
+from experiments import command, interior_k_report
 from experiments.interior_k_report import Curve
+from experiments.results import Folder
 
 TOPOLOGIES: dict[str, Callable[[int], tele.Topology]] = {
     "ring": tele.graphs.ring,
@@ -53,8 +54,8 @@ class Config:
     """d."""
     l2: float = 1e-3
     """λ."""
-    results: Path = Path("results/interior_k")
-    """Folder to make the folder of this run in."""
+    seed: int = 0
+    """Decides the runs; the data are always the same."""
 
 
 def curves(config: Config, graph: str, heterogeneity: float, batch: int) -> list[Curve]:
@@ -112,7 +113,8 @@ def losses(config: Config, task: Any, build: Any) -> np.ndarray:
 
     over_rates = jax.vmap(one, (None, None, 0))
     program = jax.jit(jax.vmap(over_rates, (None, 0, None)))
-    seeds, rates = np.arange(config.num_seeds), np.array(config.rates, np.float32)
+    seeds = config.seed + np.arange(config.num_seeds)
+    rates = np.array(config.rates, np.float32)
     return np.asarray(program(task, seeds, rates), np.float64)
 
 
@@ -128,8 +130,10 @@ def least(task: tele.tasks.LogisticRegression) -> float:
     return float(minimize(evaluate, start, jac=True, method="L-BFGS-B").fun)
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot run, before any work."""
+def check(config: Config) -> str:
+    """Refuse what cannot run, before any work, and name the folder."""
+    if config.seed < 0:
+        raise ValueError(f"got seed={config.seed}, expected at least 0.")
     if config.num_nodes < 2 or config.num_seeds < 2:
         raise ValueError(
             f"got num_nodes={config.num_nodes} and num_seeds={config.num_seeds}, "
@@ -149,26 +153,28 @@ def check(config: Config) -> None:
         raise ValueError("got an empty grid, expected at least one value of each.")
     if min(positive) <= 0:
         raise ValueError("got a number that is not positive among the grids.")
+    return f"n{config.num_nodes}"
 
 
-def run_study(config: Config) -> None:
-    """Scan all settings and write their folder."""
-    check(config)
-    final = results.new_folder(config.results, f"n{config.num_nodes}")
+def run_study(config: Config, folder: Folder) -> None:
+    """Scan all settings and write their table and figure."""
     settings = itertools.product(TOPOLOGIES, config.heterogeneity, config.batch_size)
-    with results.writing(final, config) as folder:
-        found = []
-        for setting in tqdm(list(settings), desc="settings", dynamic_ncols=True):
-            found += curves(config, *setting)
-        text = interior_k_report.table(found)
-        print(text)
-        interior_k_report.write(folder, config, found)
-    print(f"Written to {final}")
+    found = []
+    with tqdm(
+        list(settings), desc="settings", dynamic_ncols=True, disable=not folder.progress
+    ) as bar:
+        for setting in bar:
+            graph, heterogeneity, batch = setting
+            name = f"{graph}, heterogeneity {heterogeneity}, batch {batch}"
+            scan = functools.partial(curves, config, *setting)
+            found += folder.part(name, list[Curve], scan)
+    print(interior_k_report.table(found))
+    interior_k_report.write(folder.path, config, found)
 
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    command.run("interior_k", Config, run_study, __doc__)
+    command.run("interior_k", Config, check, run_study, __doc__)
 
 
 if __name__ == "__main__":

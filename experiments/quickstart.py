@@ -13,7 +13,6 @@ reported is measured on test images that were used for nothing before.
 import dataclasses
 import functools
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +20,8 @@ import numpy as np
 from rich.console import Console
 
 import tele_jax as tele
-from experiments import command, quickstart_report, results, tuning
+from experiments import command, quickstart_report, tuning
+from experiments.results import Folder
 from tele_jax.tasks import datasets, models, partition
 
 
@@ -56,8 +56,6 @@ class Config:
     """Share of the training images held out to choose the step sizes."""
     seed: int = 0
     """Decides the split of the data and every run."""
-    results: Path = Path("results/quickstart")
-    """Folder to make the folder of this run in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +70,8 @@ class Outcome:
     run: tele.Run
     """The final runs, seeds first."""
     seconds: float
-    """Wall time of the final runs together, compilation included."""
+    """Wall time of the final runs together, compilation included: of the process that
+    ended them."""
     bytes_per_model: int
 
 
@@ -115,14 +114,16 @@ def make_tasks(config: Config) -> tuple[Any, Any]:
     return validation_task, final_task
 
 
-def run_method(config: Config, name: str, build: tuning.Build, tasks: Any) -> Outcome:
+def run_method(
+    config: Config, name: str, build: tuning.Build, tasks: Any, folder: Folder
+) -> Outcome:
     """Choose the step size, then train with it from other seeds."""
     validation_task, final_task = tasks
     length = {"num_rounds": config.num_rounds, "num_evals": config.num_evals}
     seeds = np.arange(config.num_sweep_seeds) + 1000 * (config.seed + 1)
-    tried = tuning.sweep(
-        build, validation_task, config.rates, seeds, **length, label=name
-    )
+    sweep = functools.partial(tuning.sweep, build, validation_task, config.rates, seeds)
+    sweep = functools.partial(sweep, **length, label=name, folder=folder)
+    tried = folder.part(f"{name}, step sizes", dict[float, float], sweep)
     rate = max(tried, key=lambda rate: tried[rate])
     seeds = np.arange(config.num_seeds) + 1_000_000 * (config.seed + 1)
     began = time.perf_counter()
@@ -134,8 +135,10 @@ def run_method(config: Config, name: str, build: tuning.Build, tasks: Any) -> Ou
         **length,
         observe=observe,
         label=f"{name}, {len(seeds)} seeds",
+        folder=folder,
     )
-    seconds = time.perf_counter() - began
+    took = time.perf_counter() - began
+    seconds = folder.part(f"{name}, seconds", float, lambda: took)
     slots = jax.tree.map(lambda leaf: leaf[0], run.state.params)
     return Outcome(
         name=name,
@@ -148,8 +151,8 @@ def run_method(config: Config, name: str, build: tuning.Build, tasks: Any) -> Ou
     )
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot run, before any work."""
+def check(config: Config) -> str:
+    """Refuse what cannot run, before any work, and name the folder."""
     for name in ("num_seeds", "num_sweep_seeds", "num_evals", "num_rounds"):
         if (value := getattr(config, name)) < 1:
             raise ValueError(f"got {name}={value}, expected at least 1.")
@@ -172,30 +175,25 @@ def check(config: Config) -> None:
             f"got rates={config.rates}, expected at least 2 positive step sizes that "
             "grow by equal factors, such as 0.1 0.2 0.4."
         )
+    return f"{config.dataset}-{config.model}-n{config.num_nodes}"
 
 
-def run_study(config: Config, console: Console) -> None:
-    """Train all methods and write their folder."""
-    check(config)
+def run_study(config: Config, folder: Folder) -> None:
+    """Train all methods and write their tables and figures."""
     tasks = make_tasks(config)
-    name = f"{config.dataset}-{config.model}-n{config.num_nodes}"
-    final = results.new_folder(config.results, name)
-    with results.writing(final, config) as folder:
-        outcomes = [
-            run_method(config, name, build, tasks)
-            for name, build in methods(config).items()
-        ]
-        quickstart_report.write(folder, config, outcomes, tasks[1])
-        console.print(quickstart_report.table(outcomes))
-    print(f"Written to {final}")
+    outcomes = [
+        run_method(config, name, build, tasks, folder)
+        for name, build in methods(config).items()
+    ]
+    quickstart_report.write(folder.path, config, outcomes, tasks[1])
+    # Wide enough for the table, whatever the terminal or the log.
+    console = Console(width=max(90, Console().width))
+    console.print(quickstart_report.table(outcomes))
 
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    # Wide enough for the table, whatever the terminal or the log.
-    console = Console(width=max(90, Console().width))
-    study = functools.partial(run_study, console=console)
-    command.run("quickstart", Config, study, __doc__)
+    command.run("quickstart", Config, check, run_study, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,63 +1,112 @@
-"""Where a study leaves what it found: one folder a run, complete or not there."""
+"""Where a study leaves what it found: a folder a run, and parts to go on from."""
 
 import contextlib
 import dataclasses
 import datetime
 import json
-import os
-import platform
+import re
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import jax
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cattrs.preconf.json import make_converter
+
+from tele_jax.runs import RunDirectory, open_folder
+
+Value = TypeVar("Value")
+
+_converter = make_converter()
+_converter.register_unstructure_hook(np.ndarray, lambda array: array.tolist())
+_converter.register_structure_hook(np.ndarray, lambda numbers, _: np.array(numbers))
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """``parent/<time>-<name>``, for ``writing``."""
+    """``parent/<time>-<name>``, for ``opened``."""
     now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")[:-3]
     return parent / f"{now}-{name}"
 
 
-@contextlib.contextmanager
-def writing(final: Path, config: Any) -> Iterator[Path]:
-    """A folder to fill, which becomes ``final`` when the block is through.
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The folder of a study that runs."""
 
-    It holds ``config.json`` and ``environment.json`` from the start. If the block
-    raises, nothing is left behind.
+    path: Path
+    config: Any
+    progress: bool
+    """Whether to show progress bars."""
+    override: Sequence[str]
+
+    def part(self, name: str, kind: type[Value], compute: Callable[[], Value]) -> Value:
+        """A part of the study: computed, or read if a run before this one did it.
+
+        Args:
+          name: of the part, unique in the study.
+          kind: of its value, made of dataclasses, tuples, lists, numbers and arrays.
+          compute: what gives the value.
+        """
+        path = self.path / "parts" / f"{_slug(name)}.json"
+        if path.exists():
+            return _converter.loads(path.read_text(), kind)
+        value = compute()
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text(_converter.dumps(value, kind))
+        unfinished.rename(path)
+        return value
+
+    def directory(self, name: str, data: Any = None) -> RunDirectory:
+        """Where ``drive`` keeps a run of the study."""
+        return RunDirectory(
+            self.path / "runs" / _slug(name), self.config, data, self.override
+        )
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path,
+    config: Any,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    override: Sequence[str] = (),
+    progress: bool = True,
+) -> Iterator[Folder]:
+    """A folder to fill, for this process alone.
+
+    It says from the start what is made and by what. If the block raises, what can be
+    gone on with stays; where there is nothing yet, the folder goes.
 
     Raises:
-      ValueError: the folder cannot be made; nothing has run then.
+      ValueError: the folder cannot be used, or holds a run and is neither to be resumed
+        nor to be thrown away; nothing has run then.
     """
-    parent = final.parent
-    created = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=parent))
-    except OSError as error:
+    if path.exists() and not (resume or force):
         raise ValueError(
-            f"results: cannot write to {parent} ({error.strerror}); name another "
-            "folder with --results."
-        ) from error
-    try:
-        write_json(unfinished / "config.json", dataclasses.asdict(config))
-        write_json(unfinished / "environment.json", environment())
-        yield unfinished
-        unfinished.chmod(0o755)
-        unfinished.rename(final)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        for folder in created:
-            with contextlib.suppress(OSError):  # not empty: another run is in it
-                folder.rmdir()
-        raise
+            f"{path} exists; add --resume to go on with it, or --force to throw it "
+            "away."
+        )
+    parents = [folder for folder in (path, *path.parents) if not folder.exists()]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(open_folder(path, config, override=override, force=force))
+        try:
+            yield Folder(path, config, progress, override)
+        except BaseException:
+            if not any((path / place).exists() for place in ("parts", "runs")):
+                stack.close()
+                shutil.rmtree(path)
+                for folder in parents[1:]:
+                    with contextlib.suppress(OSError):  # not empty: others are in it
+                        folder.rmdir()
+            raise
+
+
+def _slug(name: str) -> str:
+    """The name as a file's: words and numbers."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -68,30 +117,3 @@ def write_json(path: Path, content: Any) -> None:
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a Parquet file of one row per mapping."""
     pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
-
-
-def environment() -> dict[str, Any]:
-    """What a reader needs to know to get the same numbers."""
-    packages = ("tele_jax", "jax", "jaxlib", "flax", "optax", "numpy")
-    return {
-        "command": ["python", *sys.orig_argv[1:]],
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in packages},
-        "devices": [str(device) for device in jax.devices()],
-        "cpu_cores": os.cpu_count(),
-        "platform": platform.platform(),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_changes": _git("status", "--porcelain"),
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the code that runs; None where it is not a checkout."""
-    here = Path(__file__).parent
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True
-        )
-    except FileNotFoundError:
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None

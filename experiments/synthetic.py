@@ -10,13 +10,14 @@ best of all candidates, Algorithm 2, and theory.
 """
 
 import dataclasses
-from pathlib import Path
+import functools
 from typing import Any, Literal
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from experiments import command, results, synthetic_cells, synthetic_report
+from experiments import command, synthetic_cells, synthetic_report
+from experiments.results import Folder
 from experiments.synthetic_cells import Job, Outcome
 from experiments.synthetic_runs import GRAPHS, TOKEN_GRAPHS, Sweep
 
@@ -57,8 +58,8 @@ class Config:
     """A run has arrived when ‖∇f(x̄)‖² is at most this."""
     eval_every: int = 5
     """Rounds between evaluations; divides T."""
-    results: Path = Path("results/synthetic")
-    """Folder to make the folder of this run in."""
+    seed: int = 0
+    """Decides the runs; the data are always the same."""
 
 
 def resolve(config: Config) -> Config:
@@ -71,9 +72,10 @@ def resolve(config: Config) -> Config:
     )
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot run, before any work."""
-    for name, least in (("num_rounds", 1), ("num_seeds", 2), ("dim", 1)):
+def check(config: Config) -> str:
+    """Refuse what cannot run, before any work, and name the folder."""
+    config = resolve(config)
+    for name, least in (("num_rounds", 1), ("num_seeds", 2), ("dim", 1), ("seed", 0)):
         if (value := getattr(config, name)) < least:
             raise ValueError(f"got {name}={value}, expected at least {least}.")
     if config.eval_every < 1 or config.num_rounds % config.eval_every:
@@ -94,6 +96,7 @@ def check(config: Config) -> None:
         raise ValueError(f"got rates={config.rates}, expected positive step sizes.")
     if not config.target > 0:
         raise ValueError(f"got target={config.target}, expected a positive number.")
+    return config.preset
 
 
 def jobs(config: Config) -> list[Job]:
@@ -107,48 +110,46 @@ def jobs(config: Config) -> list[Job]:
     return found + [Job("TELEPORTATION", "ring", n, FEW) for n in large]
 
 
-def study(config: Config) -> list[Outcome]:
+def study(config: Config, folder: Folder) -> list[Outcome]:
     """Run all programs, one after the other."""
     sweep = Sweep(
         noise=config.noise,
         rates=config.rates,
-        num_seeds=config.num_seeds,
+        seeds=tuple(range(config.seed, config.seed + config.num_seeds)),
         num_rounds=config.num_rounds,
         eval_every=config.eval_every,
         dim=config.dim,
         target=config.target,
     )
     outcomes = []
-    bar = tqdm(jobs(config), dynamic_ncols=True)
-    for job in bar:
-        bar.set_description(f"{job.label}, n={job.num_nodes}")
-        outcomes.append(synthetic_cells.run(sweep, job))
+    with tqdm(jobs(config), dynamic_ncols=True, disable=not folder.progress) as bar:
+        for job in bar:
+            name = f"{job.label}, n={job.num_nodes}"
+            bar.set_description(name)
+            run = functools.partial(synthetic_cells.run, sweep, job)
+            outcomes.append(folder.part(name, Outcome, run))
     return outcomes
 
 
-def run_study(config: Config) -> None:
-    """Run all programs and write their folder."""
+def run_study(config: Config, folder: Folder) -> None:
+    """Run all programs and write their tables and figures."""
     config = resolve(config)
-    check(config)
-    final = results.new_folder(config.results, config.preset)
-    with results.writing(final, config) as folder:
-        outcomes = study(config)
-        rows = [row for outcome in outcomes for row in outcome.rows]
-        choices = [choice for outcome in outcomes for choice in outcome.choices]
-        compiled = sum(outcome.compiled for outcome in outcomes)
-        text = synthetic_report.text(config, rows, choices)
-        text += (
-            f"\n{len(outcomes)} sweeps, {compiled} programs compiled for them; small "
-            "array operations outside of sweeps are not counted.\n"
-        )
-        print(text)
-        synthetic_report.write(folder, config, rows, choices, text)
-    print(f"Written to {final}")
+    outcomes = study(config, folder)
+    rows = [row for outcome in outcomes for row in outcome.rows]
+    choices = [choice for outcome in outcomes for choice in outcome.choices]
+    compiled = sum(outcome.compiled for outcome in outcomes)
+    text = synthetic_report.text(config, rows, choices)
+    text += (
+        f"\n{len(outcomes)} sweeps, {compiled} programs compiled for them; small array "
+        "operations outside of sweeps are not counted.\n"
+    )
+    print(text)
+    synthetic_report.write(folder.path, config, rows, choices, text)
 
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    command.run("synthetic", Config, run_study, __doc__)
+    command.run("synthetic", Config, check, run_study, __doc__)
 
 
 if __name__ == "__main__":

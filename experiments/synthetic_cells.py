@@ -166,7 +166,7 @@ def _choice(
     exponent = tele.theory.FAMILIES[job.graph].exponent
     all_rounds = _rounds(arrivals)
     found, judged = [], []
-    for seed in range(sweep.num_seeds):
+    for seed in range(len(sweep.seeds)):
         place = _chosen(scores[:, seed])
         found.append(0 if place is None else ks[place])
         others = _rounds(np.delete(arrivals, seed, axis=1))

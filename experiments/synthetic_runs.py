@@ -39,7 +39,7 @@ class Sweep:
     """(σ², ζ²) of every cell."""
     rates: tuple[float, ...]
     """Step sizes times L."""
-    num_seeds: int
+    seeds: tuple[int, ...]
     num_rounds: int
     eval_every: int
     dim: int
@@ -162,7 +162,7 @@ def _sweep(
     program = jax.jit(jax.vmap(over_cells, (0, None, None)))
     cells, rates = (np.array(part, np.float32) for part in (sweep.noise, sweep.rates))
     with count_compilations() as compiled:
-        squares, scores = program(np.arange(sweep.num_seeds), cells, rates)
+        squares, scores = program(np.array(sweep.seeds), cells, rates)
     below = np.moveaxis(np.asarray(squares), 3, 0) <= sweep.target
     rounds = np.arange(sweep.num_evals) * float(sweep.eval_every)
     arrivals = np.where(below.any(-1), rounds[below.argmax(-1)], np.inf)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tele_jax as tele
+from experiments.results import Folder
 from tele_jax import driver
 
 Build = Callable[[jax.Array], Any]
@@ -29,8 +30,11 @@ def train(
     num_evals: int,
     observe: Callable[..., tele.Metrics],
     label: str,
+    folder: Folder,
 ) -> tele.Run:
     """One run per (step size, seed) pair, all in one program; runs [pairs, ...].
+
+    It is kept in the folder under its label, and goes on from there.
 
     Raises:
       KeyboardInterrupt: Ctrl-C stopped it before the last round.
@@ -56,6 +60,8 @@ def train(
         num_rounds=num_rounds,
         rounds_per_chunk=num_rounds // num_evals,
         label=label,
+        directory=folder.directory(label, (task, jnp.asarray(rates), run_keys)),
+        progress=folder.progress,
     )
     if int(run.rounds[0, -1]) < num_rounds:
         raise KeyboardInterrupt
@@ -82,6 +88,7 @@ def sweep(
     num_rounds: int,
     num_evals: int,
     label: str,
+    folder: Folder,
 ) -> dict[float, float]:
     """Accuracy of every step size; the best of them is inside the grid.
 
@@ -97,6 +104,7 @@ def sweep(
       num_rounds: rounds of every run.
       num_evals: evaluations of every run.
       label: what to write before the progress bar.
+      folder: where the runs are kept.
     """
     factor = rates[1] / rates[0]
     tried: dict[float, float] = {}
@@ -110,7 +118,8 @@ def sweep(
             num_rounds=num_rounds,
             num_evals=num_evals,
             observe=mean_model,
-            label=f"{label}, {len(new)} step sizes",
+            label=f"{label}, {len(new)} step sizes from {new[0]:g}",
+            folder=folder,
         )
         accuracy = np.asarray(run.metrics["accuracy"]).reshape(len(new), len(seeds), -1)
         scores = accuracy[:, :, -max(1, num_evals // 4) :].mean(axis=(1, 2))

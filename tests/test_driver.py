@@ -1,8 +1,13 @@
 """The driver: chunks are the whole run, and what happened is said."""
 
+import os
+import signal
+import threading
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import tele_jax as tele
@@ -138,3 +143,122 @@ def test_chunks_must_divide_the_rounds(rounds_per_chunk):
     message = f"rounds_per_chunk={rounds_per_chunk} must divide num_rounds=12"
     with pytest.raises(ValueError, match=f"drive: {message}"):
         drive(_chunk, num_rounds=12, rounds_per_chunk=rounds_per_chunk)
+
+
+class Never:
+    """An array that no device will ever have computed."""
+
+    def is_ready(self):
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_does_not_wait_for_the_chunk_that_runs(number, monkeypatch, capsys):
+    ended = []
+    monkeypatch.setattr(signal, "raise_signal", ended.append)
+
+    def chunk(num_rounds, resume):
+        run = _chunk(num_rounds, resume)
+        if resume is not None and resume.rounds[-1] == 6:
+            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+            return run.replace(state=Never())
+        return run
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run = drive(chunk, num_rounds=12, rounds_per_chunk=3)
+    chex.assert_trees_all_equal(run, _whole(6, 3))
+    assert "interrupted after 6 of 12 rounds." in capsys.readouterr().err
+    # SIGTERM ends the process after all, Ctrl-C returns.
+    assert ended == ([signal.SIGTERM] if number == signal.SIGTERM else [])
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+def test_a_second_interrupt_does_not_wait_for_the_users_code():
+    reached = []
+
+    def chunk(num_rounds, resume):
+        if resume is not None and resume.rounds[-1] == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("the first is heard at the end of the chunk")
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append("never")
+        return _chunk(num_rounds, resume)
+
+    run = drive(chunk, num_rounds=12, rounds_per_chunk=3)
+    chex.assert_trees_all_equal(run, _whole(6, 3))
+    assert len(reached) == 1
+
+
+def test_a_thread_that_hears_no_signals_drives_as_well():
+    runs = []
+    thread = threading.Thread(
+        target=lambda: runs.append(drive(_chunk, num_rounds=6, rounds_per_chunk=3))
+    )
+    thread.start()
+    thread.join()
+    chex.assert_trees_all_equal(runs[0], _whole(6, 3))
+
+
+def test_a_rule_stops_the_run(capsys):
+    seen = []
+
+    def stop(chunk):
+        seen.append(chunk.rounds.tolist())
+        assert isinstance(chunk.info.loss, np.ndarray)
+        return len(seen) == 2
+
+    run = drive(_chunk, num_rounds=12, rounds_per_chunk=3, stop=stop, label="study")
+    assert seen == [[3], [6]]
+    chex.assert_trees_all_equal(run, _whole(6, 3))
+    told = capsys.readouterr().err
+    assert "study: stopped by its rule after 6 rounds." in told
+    assert "interrupted" not in told
+
+
+def test_the_slots_that_diverge_are_named(capsys):
+    # x ← (1 − η a²) x: the node with a = 10 diverges, and tells nobody.
+    task = tele.tasks.quadratic(jnp.array([1.0, 10.0, 1.0]), jnp.zeros((3, 2)))
+    alone = tele.from_matrices(np.eye(3))
+
+    def chunk(num_rounds, resume):
+        return tele.simulate(
+            tele.DSGD(alone, 0.5),
+            task,
+            jnp.ones(2),
+            jax.random.key(0),
+            num_rounds=num_rounds,
+            resume=resume,
+        )
+
+    run = drive(chunk, num_rounds=60, rounds_per_chunk=10)
+    first = np.isfinite(run.info.loss).tolist().index(False)
+    told = capsys.readouterr().err
+    assert f"(the loss is not finite from round {first} on, at round " in told
+    assert "the models of 1 of 3 slots are not: 1); try" in told
+
+
+def test_what_a_run_took_is_said_in_lines_that_a_log_can_hold(capsys):
+    drive(_chunk, num_rounds=12, rounds_per_chunk=3, label="study")
+    told = capsys.readouterr().err
+    assert "\r" not in told
+    *_, last = told.splitlines()
+    assert last.startswith("study: ")
+    assert "s of it compiling" in last
+    assert "GiB of host memory" in last
+    drive(_chunk, num_rounds=12, rounds_per_chunk=3, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"rounds_per_checkpoint": 0},
+            "got rounds_per_checkpoint=0, expected at least 1",
+        ),
+        ({"minutes_per_checkpoint": 0}, "got minutes_per_checkpoint=0, expected more"),
+    ],
+)
+def test_checkpoints_need_time_between_them(settings, sentence):
+    with pytest.raises(ValueError, match=f"^drive: {sentence}"):
+        drive(_chunk, num_rounds=6, rounds_per_chunk=3, **settings)

@@ -5,6 +5,7 @@ from tele_jax.plot.consensus import consensus_curves as consensus_curves
 from tele_jax.plot.curves import COLOURS as COLOURS
 from tele_jax.plot.curves import curves as curves
 from tele_jax.plot.labels import label_histogram as label_histogram
+from tele_jax.plot.live import live as live
 from tele_jax.plot.positions import grid_positions as grid_positions
 from tele_jax.plot.topology import gallery as gallery
 from tele_jax.plot.topology import topology as topology

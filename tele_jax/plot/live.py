@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import display
 
 from tele_jax.callbacks import Callback, scalars
 from tele_jax.plot.curves import curves
@@ -16,6 +15,8 @@ def live(metric: str = "loss") -> Callback:
       metric: a name that ``observe`` gives, or ``round_loss``; of a batched run the
         mean over its runs is drawn.
     """
+    from IPython.display import display  # there in a notebook, and needed nowhere else
+
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
     plt.close(figure)  # a notebook would show it once more at the end of the cell
     shown = display(figure, display_id=True)

@@ -4,6 +4,7 @@ Needs the extra ``experiments``; ``import tele_jax`` does not import it.
 """
 
 from tele_jax.runs.directory import RunDirectory as RunDirectory
+from tele_jax.runs.directory import open_folder as open_folder
 from tele_jax.runs.provenance import config_to_json as config_to_json
 from tele_jax.runs.provenance import digest as digest
 from tele_jax.runs.provenance import environment as environment

@@ -56,44 +56,64 @@ class RunDirectory:
             is there is damaged.
         """
         path = Path(self.path)
-        identity = {
-            **json.loads(config_to_json(self.config)),
-            **fingerprint(self.data),
-        }
-        _create(path, self.config, identity)
-        with locked(path):
-            if self.force:
-                for entry in path.iterdir():
-                    if entry.name not in ("lock", "owner.json"):
-                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-                _describe(path, self.config, identity)
-            with logged(path) as log:
-                self._compare(path, identity, log)
-                checkpoints = Checkpoints(path / "checkpoints")
-                try:
-                    yield Record(path, checkpoints, start, log)
-                finally:
-                    checkpoints.close()
+        with open_folder(
+            path, self.config, self.data, override=self.override, force=self.force
+        ) as log:
+            checkpoints = Checkpoints(path / "checkpoints")
+            try:
+                yield Record(path, checkpoints, start, log)
+            finally:
+                checkpoints.close()
 
-    def _compare(
-        self, path: Path, identity: dict[str, Any], log: logging.Logger
-    ) -> None:
-        """Refuse to go on with something else."""
-        stored = json.loads((path / "environment.json").read_text())["identity"]
-        found = differences(stored, identity)
-        refused = {name: v for name, v in found.items() if name not in self.override}
-        told = "; ".join(
-            f"{name} {old!r}, now {new!r}"
-            for name, (old, new) in (refused or found).items()
+
+@contextlib.contextmanager
+def open_folder(
+    path: Path,
+    config: Any,
+    data: Any = None,
+    *,
+    override: Sequence[str] = (),
+    force: bool = False,
+) -> Iterator[logging.Logger]:
+    """A folder that says what made it, locked, and with a log.
+
+    Raises:
+      ValueError: it cannot be written, belongs to something else or to another process,
+        or was made by another config, data or code.
+    """
+    identity = {**json.loads(config_to_json(config)), **fingerprint(data)}
+    _create(path, config, identity)
+    with locked(path):
+        if force:
+            for entry in path.iterdir():
+                if entry.name not in ("lock", "owner.json"):
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            _describe(path, config, identity)
+        with logged(path) as log:
+            _compare(path, identity, override, log)
+            yield log
+
+
+def _compare(
+    path: Path, identity: dict[str, Any], override: Sequence[str], log: logging.Logger
+) -> None:
+    """Refuse to go on with something else."""
+    stored = json.loads((path / "environment.json").read_text())["identity"]
+    found = differences(stored, identity)
+    refused = [name for name in found if name not in override]
+    told = "; ".join(
+        f"{name} {old!r}, now {new!r}"
+        for name, (old, new) in found.items()
+        if not refused or name in refused
+    )
+    if refused:
+        raise ValueError(
+            f"RunDirectory: {path} holds a run with another {told}. Name another "
+            "folder, throw the run away with force, or go on with it all the same by "
+            f"naming in override: {' '.join(refused)}."
         )
-        if refused:
-            raise ValueError(
-                f"RunDirectory: {path} holds a run with another {told}. Name another "
-                "folder, throw the run away with force, or go on with it all the same "
-                f"with override={list(refused)}."
-            )
-        if found:
-            log.warning("%s goes on with another %s", path, told)
+    if found:
+        log.warning("%s goes on with another %s", path, told)
 
 
 def _create(path: Path, config: Any, identity: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The consensus study, small: files agree, and its check of exactness can fail."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -18,6 +19,7 @@ from experiments.consensus_graphs import (
     catalogue,
 )
 from tele_jax import analysis, graphs
+from tests.experiments.commands import refused
 
 
 def run(monkeypatch, folder, *words):
@@ -43,7 +45,7 @@ def test_writes_a_folder_whose_numbers_agree(monkeypatch, tmp_path, capsys):
     run(monkeypatch, tmp_path, "--sizes", "8", "--num-rounds", "6")
     (folder,) = (tmp_path / "results").iterdir()
     assert {path.name for path in folder.iterdir()} == {
-        *("config.json", "environment.json", "k8"),
+        *("config.json", "environment.json", "log.txt", "lock", "k8"),
     }
     assert json.loads((folder / "config.json").read_text())["sizes"] == [8]
     written = {path.name for path in (folder / "k8").iterdir()}
@@ -103,11 +105,13 @@ def test_what_is_left_out_is_said():
     assert kinds == 14 * [STATIC] + 7 * [PERIODIC] + 8 * [RANDOM]
 
 
-def test_a_graph_that_is_not_exact_as_promised_stops_the_study(monkeypatch, tmp_path):
+def test_a_graph_that_is_not_exact_as_promised_stops_the_study(
+    monkeypatch, tmp_path, capsys
+):
     only(monkeypatch, wrong=Entry(graphs.ring(8), PERIODIC, exact=True))
-    with pytest.raises(SystemExit) as stop:
-        run(monkeypatch, tmp_path, "--sizes", "8", "--num-rounds", "3")
-    assert str(stop.value) == (
+    words = ("--sizes", "8", "--num-rounds", "3")
+    told = refused("consensus", capsys, lambda: run(monkeypatch, tmp_path, *words))
+    assert told == (
         "consensus: wrong on 8 slots should average exactly within a period of 1 "
         "rounds, but does not; its matrices are wrong."
     )
@@ -121,7 +125,9 @@ def test_a_graph_that_is_not_exact_as_promised_stops_the_study(monkeypatch, tmp_
         (4, r"exactly after 4 rounds, .* below 1e-05 after 3 rounds"),
     ],
 )
-def test_a_wrong_prediction_stops_the_study(monkeypatch, tmp_path, predicted, sentence):
+def test_a_wrong_prediction_stops_the_study(
+    monkeypatch, tmp_path, capsys, predicted, sentence
+):
     only(monkeypatch, cube=Entry(graphs.one_peer_hypercube(8), PERIODIC, exact=True))
     right = analysis.summary
 
@@ -129,18 +135,20 @@ def test_a_wrong_prediction_stops_the_study(monkeypatch, tmp_path, predicted, se
         return right(*args)._replace(exact_after=predicted)
 
     monkeypatch.setattr(analysis, "summary", wrong)
-    with pytest.raises(SystemExit, match=f"consensus: cube on 8 slots.*{sentence}"):
-        run(monkeypatch, tmp_path, "--sizes", "8", "--num-rounds", "2")
+    words = ("--sizes", "8", "--num-rounds", "2")
+    told = refused("consensus", capsys, lambda: run(monkeypatch, tmp_path, *words))
+    assert re.match(f"consensus: cube on 8 slots.*{sentence}", told)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_matrix_stops_the_study(monkeypatch, tmp_path):
+def test_a_wrong_matrix_stops_the_study(monkeypatch, tmp_path, capsys):
     right = graphs.one_peer_hypercube(8)
     weights = tele.to_matrices(right)
     weights[2] = weights[1]  # the last round repeats the one before
     only(monkeypatch, cube=Entry(tele.from_matrices(weights), PERIODIC, exact=True))
-    with pytest.raises(SystemExit, match="cube on 8 slots should average exactly"):
-        run(monkeypatch, tmp_path, "--sizes", "8", "--num-rounds", "2")
+    words = ("--sizes", "8", "--num-rounds", "2")
+    told = refused("consensus", capsys, lambda: run(monkeypatch, tmp_path, *words))
+    assert "cube on 8 slots should average exactly" in told
 
 
 @pytest.mark.parametrize(
@@ -157,12 +165,10 @@ def test_a_wrong_matrix_stops_the_study(monkeypatch, tmp_path):
     ],
 )
 def test_what_cannot_run_is_said_and_leaves_nothing(
-    monkeypatch, tmp_path, words, sentence
+    monkeypatch, tmp_path, capsys, words, sentence
 ):
-    with pytest.raises(SystemExit) as stop:
-        run(monkeypatch, tmp_path, *words)
-    assert str(stop.value).startswith("consensus: ")
-    assert sentence in str(stop.value)
+    told = refused("consensus", capsys, lambda: run(monkeypatch, tmp_path, *words))
+    assert sentence in told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,19 +180,24 @@ def test_an_unknown_flag_is_answered_with_the_closest(monkeypatch, tmp_path, cap
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_stops_before_the_work(monkeypatch, tmp_path):
+def test_a_folder_that_cannot_be_written_stops_before_the_work(
+    monkeypatch, tmp_path, capsys
+):
     (tmp_path / "results").write_text("a file where the folder should be")
     monkeypatch.setattr(consensus, "study", None)  # no work is reached
-    with pytest.raises(SystemExit, match="consensus: results: cannot write to"):
-        run(monkeypatch, tmp_path)
+    told = refused("consensus", capsys, lambda: run(monkeypatch, tmp_path))
+    assert "cannot write to" in told
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-def test_an_interrupted_study_leaves_nothing(monkeypatch, tmp_path):
+def test_an_interrupted_study_leaves_nothing(monkeypatch, tmp_path, capsys):
     def interrupted(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(consensus, "study", interrupted)
-    with pytest.raises(SystemExit, match="interrupted; nothing was written"):
+
+    def call():
         run(monkeypatch, tmp_path, "--sizes", "8")
+
+    assert "interrupted; nothing was" in refused("consensus", capsys, call, code=130)
     assert list(tmp_path.iterdir()) == []

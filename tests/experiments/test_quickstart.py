@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments import quickstart
+from tests.experiments.commands import refused
 
 SMALL = {
     "--num-nodes": "6",
@@ -35,7 +36,8 @@ def test_writes_a_folder_whose_numbers_agree(monkeypatch, tmp_path, capsys):
     run(monkeypatch, tmp_path)
     (folder,) = (tmp_path / "results").iterdir()
     assert {path.name for path in folder.iterdir()} == {
-        *("config.json", "environment.json", "summary.json"),
+        *("config.json", "environment.json", "log.txt", "lock", "parts", "runs"),
+        "summary.json",
         *("metrics.parquet", "sweep.parquet", "accuracy.png", "labels.png"),
     }
     assert json.loads((folder / "config.json").read_text())["num_nodes"] == 6
@@ -90,12 +92,12 @@ def test_the_step_size_is_chosen_on_images_that_are_not_tested():
     ],
 )
 def test_what_cannot_run_is_said_and_leaves_nothing(
-    monkeypatch, tmp_path, flags, sentence
+    monkeypatch, tmp_path, capsys, flags, sentence
 ):
-    with pytest.raises(SystemExit) as stop:
+    def call():
         run(monkeypatch, tmp_path, **flags)
-    assert str(stop.value).startswith("quickstart: ")
-    assert sentence in str(stop.value)
+
+    assert sentence in refused("quickstart", capsys, call)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,19 +109,21 @@ def test_an_unknown_flag_is_answered_with_the_closest(monkeypatch, tmp_path, cap
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_stops_before_the_work(monkeypatch, tmp_path):
+def test_a_folder_that_cannot_be_written_stops_before_the_work(
+    monkeypatch, tmp_path, capsys
+):
     (tmp_path / "results").write_text("a file where the folder should be")
     monkeypatch.setattr(quickstart, "run_method", None)  # no work is reached
-    with pytest.raises(SystemExit, match="cannot write to"):
-        run(monkeypatch, tmp_path)
+    told = refused("quickstart", capsys, lambda: run(monkeypatch, tmp_path))
+    assert "cannot write to" in told
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-def test_an_interrupted_study_leaves_nothing(monkeypatch, tmp_path):
+def test_a_study_interrupted_at_once_leaves_nothing(monkeypatch, tmp_path, capsys):
     def interrupted(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(quickstart, "run_method", interrupted)
-    with pytest.raises(SystemExit, match="interrupted; nothing was written"):
-        run(monkeypatch, tmp_path)
+    told = refused("quickstart", capsys, lambda: run(monkeypatch, tmp_path), code=130)
+    assert "interrupted; nothing was written" in told
     assert list(tmp_path.iterdir()) == []

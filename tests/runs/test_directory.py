@@ -112,7 +112,7 @@ def test_other_code_is_refused_unless_it_is_overridden(tmp_path, monkeypatch):
 
     _drive(tmp_path, 8)
     monkeypatch.setattr(provenance, "_code", lambda: "changed")
-    with pytest.raises(ValueError, match=r"code '.*', now 'changed'.*override="):
+    with pytest.raises(ValueError, match=r"code '.*', now 'changed'.*override: code"):
         _drive(tmp_path, 20)
     run = _drive(tmp_path, 20, of={"override": ["code"]})
     chex.assert_trees_all_equal(run, _whole())
