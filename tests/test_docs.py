@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import chex
+
 import tele_jax as tele
 
 ROOT = Path(__file__).parents[1]
@@ -27,3 +29,18 @@ def test_links_and_pictures_exist():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_long_run_of_the_page_runs_and_is_found_again(tmp_path, monkeypatch):
+    page = (ROOT / "docs/long_runs.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    first, again = {}, {}
+    exec(example, first)
+    exec(example, again)
+    chex.assert_trees_all_equal(first["run"], again["run"])
+    log = (tmp_path / "results" / "night" / "log.txt").read_text()
+    assert "begins at round 2000" in log
+    described = set(re.findall(r"^\| `(\S+?)/?` \|", page, re.MULTILINE))
+    found = {path.name for path in (tmp_path / "results" / "night").iterdir()}
+    assert described == found - {"lock"}
