@@ -12,6 +12,16 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _programs_are_forgotten():
+    """Every program maps memory, of which a process gets 65,530 pieces on Linux.
+
+    A whole suite in two processes would need more, and die in the compiler.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def optimized():
     """Programs as users run them, for modules that run long or compare bits.

@@ -82,6 +82,16 @@ def test_no_damaged_file_is_taken_for_the_state(tmp_path, checkpoints):
     assert "d" in refused  # where the numbers are
 
 
+def test_arrays_that_are_not_those_of_the_digest_are_refused(checkpoints, monkeypatch):
+    # As if something had changed them on their way to the disk.
+    with monkeypatch.context() as patch:
+        patch.setattr("tele_jax.runs.checkpoints.digest", lambda _: "of others")
+        checkpoints.save(5, _state(5), {})
+        checkpoints.wait()
+    with pytest.raises(ValueError, match="digest is not that of its arrays"):
+        checkpoints.load(5, _state(0))
+
+
 @pytest.mark.usefixtures("damages")
 def test_a_state_of_other_shapes_is_refused(checkpoints):
     checkpoints.save(5, _state(5), {})

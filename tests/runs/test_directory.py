@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import tele_jax as tele
@@ -34,9 +35,8 @@ def _drive(folder, num_rounds=20, *, name="teleportation", many=False, **setting
     return drive(
         chunk,
         num_rounds=num_rounds,
-        rounds_per_chunk=4,
         directory=RunDirectory(folder / "run", **directory),
-        **{"rounds_per_checkpoint": 4} | settings,
+        **{"rounds_per_chunk": 4, "rounds_per_checkpoint": 4} | settings,
     )
 
 
@@ -86,6 +86,21 @@ def test_without_a_checkpoint_a_run_starts_again_and_says_so(tmp_path):
     assert not [*(tmp_path / "run" / "checkpoints").iterdir()]
     chex.assert_trees_all_equal(_drive(tmp_path), _whole())
     assert _log(tmp_path).count("begins at round 0") == 2
+
+
+def test_rows_after_the_checkpoint_are_not_kept_twice(tmp_path):
+    def stop(chunk):
+        if chunk.rounds[-1] == 12:
+            raise RuntimeError("killed")
+        return False
+
+    with pytest.raises(RuntimeError, match="killed"):
+        _drive(tmp_path, 20, rounds_per_checkpoint=8, stop=stop)
+    run = _drive(tmp_path, 20, rounds_per_chunk=6)  # chunks that end elsewhere
+    assert run.rounds.tolist() == [0, 4, 8, 14, 20]
+    chex.assert_trees_all_equal(run.info, _whole().info)
+    rows = pq.read_table(tmp_path / "run" / "metrics")["round"].to_pylist()
+    assert sorted(rows) == [*range(21)]
 
 
 @pytest.mark.parametrize(
