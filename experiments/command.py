@@ -59,6 +59,7 @@ def run(
       description: what ``--help`` says first.
     """
     given, options = _parse(name, config, description)
+    place = None
     try:
         _use(options.device)
         place = _place(name, options, check(given))
@@ -78,8 +79,10 @@ def run(
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        kept = place.exists() and f"go on with --run {place} --resume"
-        print(f"{name}: interrupted; {kept or 'nothing was written'}.", file=sys.stderr)
+        kept = "nothing was written"
+        if place is not None and place.exists():
+            kept = f"go on with --run {place} --resume"
+        print(f"{name}: interrupted; {kept}.", file=sys.stderr)
         sys.exit(130)
 
 

@@ -4,10 +4,9 @@ An axis of step sizes, one of noise levels and one of seeds are nested ``vmap``:
 changes the number of nodes or of slots is a program, everything else a number.
 """
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tele_jax as tele
+from tele_jax.compilations import count_compilations
 
 graphs = tele.graphs
 Build = Callable[[int], tele.Topology]
@@ -168,20 +168,3 @@ def _sweep(
     arrivals = np.where(below.any(-1), rounds[below.argmax(-1)], np.inf)
     scores = np.moveaxis(np.asarray(scores, np.float64), 3, 0)
     return Measured(arrivals, scores, len(compiled))
-
-
-@contextlib.contextmanager
-def count_compilations() -> Iterator[list[str]]:
-    """A list that gets an entry for every program of the block that is compiled."""
-    compiled: list[str] = []
-
-    def listen(event: str, duration_secs: float, **_: str | int) -> None:
-        del duration_secs
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield compiled
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)

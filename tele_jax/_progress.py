@@ -10,12 +10,12 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
+from tele_jax.compilations import count_compilations
 from tele_jax.simulate import Run
 
 with contextlib.suppress(ImportError):  # not on Windows
     import resource
 
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 _SECONDS_BETWEEN_LINES = 30.0
 """In a log, where nobody sees a bar move."""
 
@@ -36,15 +36,15 @@ class Progress:
         self._label, self._num_rounds, self._shown = label, num_rounds, shown
         self._bar: Any = None
         self._diverged_slots = ""
-        self._compiling = 0.0
         self._began = time.monotonic()
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> "Progress":
-        jax.monitoring.register_event_duration_secs_listener(self._listen)
+        self._compiled = self._open.enter_context(count_compilations())
         return self
 
     def __exit__(self, *_: object) -> None:
-        jax.monitoring.unregister_event_duration_listener(self._listen)
+        self._open.close()
         if self._bar is not None:
             self._bar.close()
 
@@ -93,14 +93,10 @@ class Progress:
         if self._shown:
             tqdm.write(f"{name}{self._costs()}", file=sys.stderr)
 
-    def _listen(self, event: str, duration_secs: float, **_: str | int) -> None:
-        if event == _COMPILED:
-            self._compiling += duration_secs
-
     def _costs(self) -> str:
         """Wall time and peak memory, as far as the platform tells."""
         seconds = time.monotonic() - self._began
-        parts = [f"{seconds:.1f} s, {self._compiling:.1f} s of it compiling"]
+        parts = [f"{seconds:.1f} s, {sum(self._compiled):.1f} s of it compiling"]
         if "resource" in globals():
             unit = 1 if sys.platform == "darwin" else 1024
             used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

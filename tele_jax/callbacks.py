@@ -6,8 +6,10 @@ The loggers are given, not imported: none of them is needed by this package.
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from tele_jax.algorithms.base import Info
 from tele_jax.simulate import Run
 
 Callback = Callable[[Run], None]
@@ -19,6 +21,15 @@ def tensorboard(writer: Any) -> Callback:
 
     Args:
       writer: a ``SummaryWriter``, of tensorboardX or of PyTorch.
+
+    >>> class Printer:  # stands for a SummaryWriter
+    ...     def add_scalar(self, name, value, step):
+    ...         print(name, value, step)
+    >>> send = tensorboard(Printer())
+    >>> send(_example())
+    loss 0.5 2
+    round_loss 0.25 2
+    round_messages 8.0 2
     """
 
     def send(chunk: Run) -> None:
@@ -34,6 +45,13 @@ def wandb(run: Any) -> Callback:
 
     Args:
       run: what ``wandb.init(…)`` returns.
+
+    >>> class Printer:  # stands for a run of wandb
+    ...     def log(self, values, *, step):
+    ...         print(step, values)
+    >>> send = wandb(Printer())
+    >>> send(_example())
+    2 {'loss': 0.5, 'round_loss': 0.25, 'round_messages': 8.0}
     """
 
     def send(chunk: Run) -> None:
@@ -50,6 +68,12 @@ def scalars(chunk: Run) -> Iterator[tuple[int, dict[str, float]]]:
     as ``observe`` calls them, and what ``info`` says of the last round before the
     evaluation ``round_loss`` and ``round_messages``. Metrics that are no numbers, but
     arrays, are left out.
+
+    Args:
+      chunk: rounds [..., e], metrics [..., e, ...], info [..., t].
+
+    >>> next(scalars(_example()))
+    (2, {'loss': 0.5, 'round_loss': 0.25, 'round_messages': 8.0})
     """
     rounds = np.asarray(chunk.rounds)
     axis = rounds.ndim - 1
@@ -72,3 +96,9 @@ def scalars(chunk: Run) -> Iterator[tuple[int, dict[str, float]]]:
 def _mean(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")
+
+
+def _example() -> Run:
+    """A chunk of two rounds with one evaluation, for the examples above."""
+    info = Info(jnp.array([0.75, 0.25]), jnp.array([8, 8]))
+    return Run(None, jnp.array([2]), {"loss": jnp.array([0.5])}, info)

@@ -88,10 +88,9 @@ def drive(
             due = _Due(record, rounds_per_checkpoint, minutes_per_checkpoint)
             shown.begin(record.num_done)
             try:
-                while record.num_done < num_rounds and not (record.stopped or caught):
-                    chunk = _next(simulate_chunk, rounds_per_chunk, record, caught)
-                    if chunk is None:
-                        break
+                for chunk in _chunks(
+                    simulate_chunk, record, num_rounds, rounds_per_chunk, caught
+                ):
                     for callback in callbacks:
                         callback(chunk)
                     record.stopped = stop is not None and bool(stop(chunk))
@@ -109,23 +108,25 @@ def drive(
     return run
 
 
-def _next(
+def _chunks(
     simulate_chunk: Callable[[int, Run | None], Run],
-    rounds_per_chunk: int,
     record: "Record | InMemory",
+    num_rounds: int,
+    rounds_per_chunk: int,
     caught: list[int],
-) -> Run | None:
-    """Simulate and record one more chunk; None if a signal comes first."""
-    before = record.tail
-    chunk = simulate_chunk(rounds_per_chunk, before)
-    if not _is_ready(chunk, caught):
-        return None
-    seen = jax.device_get((chunk.rounds, chunk.metrics, chunk.info))
-    chunk = Run(chunk.state, *seen)
-    # As short as the start, so that all chunks begin with arrays of one shape.
-    rounds = jnp.asarray(seen[0][..., -1:])
-    record.add(chunk, dataclasses.replace(before, state=chunk.state, rounds=rounds))
-    return chunk
+) -> Iterator[Run]:
+    """The chunks that are left, each recorded; a signal ends them."""
+    while record.num_done < num_rounds and not (record.stopped or caught):
+        before = record.tail
+        chunk = simulate_chunk(rounds_per_chunk, before)
+        if not _is_ready(chunk, caught):
+            return
+        seen = jax.device_get((chunk.rounds, chunk.metrics, chunk.info))
+        chunk = Run(chunk.state, *seen)
+        # As short as the start, so that all chunks begin with arrays of one shape.
+        rounds = jnp.asarray(seen[0][..., -1:])
+        record.add(chunk, dataclasses.replace(before, state=chunk.state, rounds=rounds))
+        yield chunk
 
 
 def _is_ready(run: Run, caught: list[int]) -> bool:
@@ -159,7 +160,11 @@ def _signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as in the background
+    ]
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield caught

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 
 import tele_jax as tele
-from experiments.synthetic_runs import count_compilations
 from tele_jax import graphs
+from tele_jax.compilations import count_compilations
 from tele_jax.mixing import Repeated, matrix
 from tests.gradient_tracking import GradientTracking
 from tests.graphs.arithmetic import power_of_two_below, sides
@@ -59,6 +59,15 @@ def quadratic(num_nodes: int, *, dim: int = 3, **settings: Any) -> Any:
     """A small task on which every node differs from every other."""
     return tele.tasks.least_squares(
         jax.random.key(7), num_nodes=num_nodes, dim=dim, **settings
+    )
+
+
+def logistic(num_nodes: int, **settings: Any) -> Any:
+    """A small task with data, of which a test says what it cares about."""
+    defaults = {"dim": 3, "samples_per_node": 20, "heterogeneity": 3.0, "l2": 0.01}
+    defaults["batch_size"] = 4
+    return tele.tasks.logistic_regression(
+        jax.random.key(0), num_nodes=num_nodes, **{**defaults, **settings}
     )
 
 

@@ -173,6 +173,20 @@ def test_a_signal_does_not_wait_for_the_chunk_that_runs(number, monkeypatch, cap
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
 
 
+def test_a_signal_that_was_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+
+        def chunk(num_rounds, resume):
+            os.kill(os.getpid(), signal.SIGINT)
+            return _chunk(num_rounds, resume)
+
+        run = drive(chunk, num_rounds=6, rounds_per_chunk=3)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    chex.assert_trees_all_equal(run, _whole(6, 3))
+
+
 def test_a_second_interrupt_does_not_wait_for_the_users_code():
     reached = []
 

@@ -17,6 +17,7 @@ EXPERIMENTS = {
 FLOORS = {
     "_types.py": 0,
     "tree.py": 0,
+    "compilations.py": 0,
     "draw.py": 1,
     "mixing.py": 1,
     "rewiring.py": 1,

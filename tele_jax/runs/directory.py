@@ -30,6 +30,20 @@ class RunDirectory:
     git commit, digests), ``metrics/`` (one Parquet file per chunk), ``checkpoints/``
     and ``log.txt``. A run that was stopped, in whatever way, goes on from its newest
     checkpoint, bit by bit as if it had not been; one that is complete is read.
+
+    >>> import jax, jax.numpy as jnp, tele_jax as tele
+    >>> from tele_jax.driver import drive
+    >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=4)
+    >>> def chunk(num_rounds, resume):
+    ...     algorithm = tele.DSGD(tele.graphs.ring(8), 0.5)
+    ...     return tele.simulate(algorithm, task, jnp.ones(4), jax.random.key(1),
+    ...                          num_rounds=num_rounds, resume=resume)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     directory = RunDirectory(f"{folder}/run", {"learning_rate": 0.5}, task)
+    ...     _ = drive(chunk, num_rounds=10, rounds_per_chunk=5, directory=directory)
+    ...     run = drive(chunk, num_rounds=20, rounds_per_chunk=5, directory=directory)
+    >>> run.rounds.tolist()  # the second call went on where the first one ended
+    [0, 5, 10, 15, 20]
     """
 
     path: Path | str

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from cattrs import BaseValidationError, transform_error
 from cattrs.preconf.json import make_converter
@@ -25,7 +26,13 @@ _converter = make_converter(forbid_extra_keys=True)
 
 
 def config_to_json(config: Any) -> str:
-    """A dataclass, or a dict of numbers and words, as JSON that people can read."""
+    """A dataclass, or a dict of numbers and words, as JSON that people can read.
+
+    >>> print(config_to_json({"rate": 0.1}), end="")
+    {
+      "rate": 0.1
+    }
+    """
     return json.dumps(_converter.unstructure(config), indent=2) + "\n"
 
 
@@ -59,7 +66,11 @@ def load_config(path: Path | str, kind: type[Config]) -> Config:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, devices, flags, and the state of the code, as far as it is known."""
+    """Versions, devices, flags, and the state of the code, as far as it is known.
+
+    >>> environment()["packages"]["jax"] == jax.__version__
+    True
+    """
     return {
         "command": ["python", *sys.orig_argv[1:]],
         "python": platform.python_version(),
@@ -87,12 +98,23 @@ def fingerprint(data: Any = None) -> dict[str, str]:
     ['code', 'data', 'device', 'flax', 'jax', 'jaxlib', 'numpy', 'optax']
     """
     versions = {name: metadata.version(name) for name in PACKAGES[1:]}
-    device = jax.devices()[0].device_kind
-    return {"data": digest(data), "code": _code(), "device": device, **versions}
+    (device,) = jnp.zeros(()).devices()  # where arrays go unless told otherwise
+    return {
+        "data": digest(data),
+        "code": _code(),
+        "device": device.device_kind,
+        **versions,
+    }
 
 
 def digest(data: Any) -> str:
-    """A hash of all leaves of a pytree: their bytes, shapes, dtypes and places."""
+    """A hash of all leaves of a pytree: their bytes, shapes, dtypes and places.
+
+    >>> digest({"a": np.ones(3)}) == digest({"a": np.ones(3)})
+    True
+    >>> digest({"a": np.ones(3)}) == digest({"b": np.ones(3)})
+    False
+    """
     # Functions are told by their names, not by where this process has put them.
     structure = re.sub(r" at 0x[0-9a-f]+", "", str(jax.tree.structure(data)))
     found = hashlib.blake2b(structure.encode(), digest_size=16)

@@ -3,14 +3,13 @@
 import re
 import sys
 
-import jax
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import tele_jax as tele
 from experiments import interior_k
 from experiments.interior_k_report import Curve
+from tests import helpers
 from tests.experiments.commands import refused
 
 
@@ -66,15 +65,7 @@ def test_a_curve_has_the_least_excess_of_all_step_sizes(monkeypatch):
     config = interior_k.Config(
         num_nodes=4, rounds=(5, 10), rates=(0.5, 1.0, 2.0), num_seeds=2, dim=2
     )
-    task = tele.tasks.logistic_regression(
-        jax.random.key(0),
-        num_nodes=4,
-        dim=2,
-        samples_per_node=8,
-        heterogeneity=3.0,
-        l2=config.l2,
-        batch_size=2,
-    )
+    task = helpers.logistic(4, dim=2, samples_per_node=8, l2=config.l2, batch_size=2)
     bottom = interior_k.least(task)
     excess = np.random.default_rng(0).uniform(size=(2, 3, 3, 3))
     monkeypatch.setattr(interior_k, "losses", lambda *_: bottom + excess)

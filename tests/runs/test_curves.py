@@ -9,6 +9,7 @@ import pytest
 
 import tele_jax as tele
 from tele_jax.runs.curves import Curves
+from tests import helpers
 from tests.runs import cases
 
 
@@ -69,15 +70,8 @@ def test_odd_values_and_dtypes_survive(tmp_path):
         }
 
     def simulate(num_rounds, resume):
-        return tele.simulate(
-            tele.DSGD(tele.graphs.ring(4), 0.1),
-            tele.tasks.least_squares(jax.random.key(0), num_nodes=4, dim=2),
-            jnp.ones(2),
-            jax.random.key(0),
-            num_rounds=num_rounds,
-            observe=jax.tree_util.Partial(odd),
-            resume=resume,
-        )
+        observe = jax.tree_util.Partial(odd)
+        return helpers.four_slots(num_rounds=num_rounds, observe=observe, resume=resume)
 
     curves, whole = _written(tmp_path, simulate)
     found = curves.read(12, whole.state)

@@ -15,6 +15,7 @@ import pytest
 import tele_jax as tele
 from tele_jax.driver import drive
 from tele_jax.runs import RunDirectory, load_config
+from tests import helpers
 from tests.runs import cases
 from tests.runs.test_provenance import Malicious
 
@@ -314,13 +315,9 @@ def test_the_models_of_a_run_are_not_kept_chunk_by_chunk(tmp_path):
         bytes_held.append(sum(array.nbytes for array in jax.live_arrays()))
 
     def chunk(num_rounds, resume):
-        return tele.simulate(
-            tele.DSGD(tele.graphs.ring(4), 0.1),
-            tele.tasks.least_squares(jax.random.key(0), num_nodes=4, dim=1000),
-            jnp.ones(1000),
-            jax.random.key(0),
-            num_rounds=num_rounds,
-            resume=resume,
+        task = helpers.quadratic(4, dim=1000)
+        return helpers.four_slots(
+            task=task, params=jnp.ones(1000), num_rounds=num_rounds, resume=resume
         )
 
     for directory in (None, RunDirectory(tmp_path / "run", Config())):

@@ -7,6 +7,7 @@ import pytest
 
 import tele_jax as tele
 from tele_jax.theory import exact_constants, sampled_constants
+from tests import helpers
 
 KEY = jax.random.key(4)
 
@@ -64,15 +65,7 @@ def test_sampled_constants_agree_with_exact_ones_at_the_optimum():
 
 
 def _logistic():
-    return tele.tasks.logistic_regression(
-        jax.random.key(1),
-        num_nodes=8,
-        dim=3,
-        samples_per_node=20,
-        heterogeneity=3.0,
-        l2=0.01,
-        batch_size=4,
-    )
+    return helpers.logistic(8)
 
 
 def test_sampled_constants_of_a_task_with_data_are_those_of_all_examples():
@@ -121,15 +114,8 @@ def test_one_node_differs_from_nobody():
 
 
 def test_a_zeta_that_is_hardly_there_is_not_negative():
-    task = tele.tasks.logistic_regression(
-        jax.random.key(0),
-        num_nodes=8,
-        dim=3,
-        samples_per_node=200,
-        heterogeneity=0.0,
-        l2=0.0,
-        batch_size=1,
-    )
+    settings = {"samples_per_node": 200, "heterogeneity": 0.0, "l2": 0.0}
+    task = helpers.logistic(8, batch_size=1, **settings)
     found = [
         sampled_constants(task, jnp.zeros(3), jax.random.key(seed), num_samples=8)
         for seed in range(6)
