@@ -98,7 +98,7 @@ def fingerprint(data: Any = None) -> dict[str, str]:
     ['code', 'data', 'device', 'flax', 'jax', 'jaxlib', 'numpy', 'optax']
     """
     versions = {name: metadata.version(name) for name in PACKAGES[1:]}
-    (device,) = jnp.zeros(()).devices()  # where arrays go unless told otherwise
+    device, *_ = jnp.zeros(()).devices()  # where arrays go unless told otherwise
     return {
         "data": digest(data),
         "code": _code(),
