@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,15 +14,20 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cattrs import BaseValidationError
 from cattrs.preconf.json import make_converter
 
-from tele_jax.runs import RunDirectory, open_folder
+from tele_jax.runs import RunDirectory, digest_of_code, fingerprint, open_folder
 
 Value = TypeVar("Value")
 
 _converter = make_converter()
 _converter.register_unstructure_hook(np.ndarray, lambda array: array.tolist())
 _converter.register_structure_hook(np.ndarray, lambda numbers, _: np.array(numbers))
+
+
+_DESCRIPTION = {"config.json", "environment.json", "log.txt", "lock", "owner.json"}
+"""What is in a folder before anything is done."""
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -50,13 +56,30 @@ class Folder:
         """
         path = self.path / "parts" / f"{_slug(name)}.json"
         if path.exists():
-            return _converter.loads(path.read_text(), kind)
+            return self._read(path, name, kind)
         value = compute()
         path.parent.mkdir(exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text(_converter.dumps(value, kind))
+        content = {"name": name, "value": _converter.unstructure(value, kind)}
+        with unfinished.open("w") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.rename(path)
         return value
+
+    def _read(self, path: Path, name: str, kind: type[Value]) -> Value:
+        try:
+            content = json.loads(path.read_text())
+            if content["name"] == name:
+                return _converter.structure(content["value"], kind)
+            reason = f"it is that of {content['name']!r}"
+        except (ValueError, KeyError, TypeError, BaseValidationError) as error:
+            reason = f"{type(error).__name__}"
+        raise ValueError(
+            f"{path} is not the part {name!r} of this study ({reason}); remove the "
+            "file to compute it again."
+        )
 
     def directory(self, name: str, data: Any = None) -> RunDirectory:
         """Where ``drive`` keeps a run of the study."""
@@ -77,8 +100,8 @@ def opened(
 ) -> Iterator[Folder]:
     """A folder to fill, for this process alone.
 
-    It says from the start what is made and by what. If the block raises, what can be
-    gone on with stays; where there is nothing yet, the folder goes.
+    It says from the start what is made and by what. If the block raises, a new folder
+    in which there is nothing yet goes; all others stay.
 
     Raises:
       ValueError: the folder cannot be used, or holds a run and is neither to be resumed
@@ -90,12 +113,15 @@ def opened(
             "away."
         )
     parents = [folder for folder in (path, *path.parents) if not folder.exists()]
+    made_by = {**fingerprint(), "study": digest_of_code(Path(__file__).parent)}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(open_folder(path, config, override=override, force=force))
+        stack.enter_context(
+            open_folder(path, config, made_by, override=override, force=force)
+        )
         try:
             yield Folder(path, config, progress, override)
         except BaseException:
-            if not any((path / place).exists() for place in ("parts", "runs")):
+            if parents and {entry.name for entry in path.iterdir()} <= _DESCRIPTION:
                 stack.close()
                 shutil.rmtree(path)
                 for folder in parents[1:]:

@@ -56,7 +56,8 @@ def drive(
       rounds_per_checkpoint: write a checkpoint at the first chunk's end after so many
         rounds; None: by time alone.
       minutes_per_checkpoint: the same after so many minutes.
-      stop: called with every chunk; where it is true, the run ends early.
+      stop: called with every chunk; where it is true, the run ends early. What it
+        remembers of earlier chunks is lost with the process.
       callbacks: called with every chunk, in turn: ``callbacks.tensorboard`` and others.
         A run that goes on after a kill repeats the chunks since its last checkpoint.
       progress: whether to show a bar, and what the run took.
@@ -81,19 +82,20 @@ def drive(
     [0, 5, 10, 15, 20]
     """
     _check(num_rounds, rounds_per_chunk, rounds_per_checkpoint, minutes_per_checkpoint)
+    if directory is None or directory.force:  # there is nothing to go on from
+        _check_rest(rounds_per_chunk, num_rounds, 0)
     with _signals() as caught, Progress(label, num_rounds, shown=progress) as shown:
         start = simulate_chunk(0, None)
         with InMemory(start) if directory is None else directory.open(start) as record:
             _check_rest(rounds_per_chunk, num_rounds, record.num_done)
             due = _Due(record, rounds_per_checkpoint, minutes_per_checkpoint)
             shown.begin(record.num_done)
+            length = (num_rounds, rounds_per_chunk)
             try:
-                for chunk in _chunks(
-                    simulate_chunk, record, num_rounds, rounds_per_chunk, caught
-                ):
+                for chunk in _chunks(simulate_chunk, record, *length, caught):
+                    record.stopped = stop is not None and bool(stop(chunk))
                     for callback in callbacks:
                         callback(chunk)
-                    record.stopped = stop is not None and bool(stop(chunk))
                     if due():
                         record.save()
                     shown.update(chunk, record.num_done)
@@ -146,14 +148,16 @@ def _is_ready(run: Run, caught: list[int]) -> bool:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """A list that gets Ctrl-C and SIGTERM instead of their effect; the second has it.
+    """A list that gets Ctrl-C and SIGTERM instead of their effect.
+
+    A second Ctrl-C has it, for code that would keep the first waiting.
 
     Only the main thread hears signals; in another one the list stays empty.
     """
     caught: list[int] = []
 
     def note(number: int, _: Any) -> None:
-        if caught:
+        if caught and number == signal.SIGINT:
             raise KeyboardInterrupt
         caught.append(number)
 

@@ -203,6 +203,19 @@ def test_a_second_interrupt_does_not_wait_for_the_users_code():
     assert len(reached) == 1
 
 
+def test_a_second_sigterm_does_not_stop_the_last_write(monkeypatch):
+    ended = []
+    monkeypatch.setattr(signal, "raise_signal", ended.append)
+
+    def callback(_):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run = drive(_chunk, num_rounds=12, rounds_per_chunk=3, callbacks=[callback])
+    chex.assert_trees_all_equal(run, _whole(3, 3))
+    assert ended == [signal.SIGTERM]
+
+
 def test_a_thread_that_hears_no_signals_drives_as_well():
     runs = []
     thread = threading.Thread(

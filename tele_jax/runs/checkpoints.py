@@ -1,6 +1,6 @@
 """The state of a run on disk, through Orbax: atomic, in the background, checked."""
 
-import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,12 @@ class Checkpoints:
             raise ValueError("its digest is not that of its arrays")
         return _like(restored.state, like), restored.notes
 
-    def remove(self, num_done: int) -> None:
-        """Forget a checkpoint, also one that is damaged."""
-        shutil.rmtree(self._folder / str(num_done))
+    def set_aside(self, num_done: int) -> None:
+        """Move a checkpoint out of the way, to ``damaged/`` beside the folder."""
+        damaged = self._folder.parent / "damaged"
+        damaged.mkdir(exist_ok=True)
+        place = damaged / f"{num_done}-{time.time_ns()}"
+        (self._folder / str(num_done)).rename(place)
         self._manager.reload()
 
     def close(self) -> None:

@@ -6,15 +6,18 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from tele_jax.runs.checkpoints import Checkpoints
 from tele_jax.runs.guards import locked, logged
 from tele_jax.runs.provenance import (
     config_to_json,
     differences,
+    digest,
     environment,
     fingerprint,
 )
@@ -53,8 +56,9 @@ class RunDirectory:
     data: Any = None
     """A pytree of which a digest is kept, such as the task: other data, another run."""
     override: Sequence[str] = ()
-    """Names that may differ from the run that is there: fields of the config, ``code``,
-    ``data``, ``device`` or a package. Safe for what changes no number, such as the
+    """Names that may differ from the run that is there: fields of the config, ``code``
+    (of this package), ``data``, ``start`` (the first models), ``metrics``, ``device``,
+    ``devices``, ``XLA_FLAGS`` or a package. Safe for what changes no number, as the
     number of rounds to go on to, or where results go; otherwise the run is no longer
     what its config says, and the log tells."""
     force: bool = False
@@ -71,7 +75,11 @@ class RunDirectory:
         """
         path = Path(self.path)
         with open_folder(
-            path, self.config, self.data, override=self.override, force=self.force
+            path,
+            self.config,
+            {**fingerprint(self.data), **_begun_as(start)},
+            override=self.override,
+            force=self.force,
         ) as log:
             checkpoints = Checkpoints(path / "checkpoints")
             try:
@@ -80,51 +88,99 @@ class RunDirectory:
                 checkpoints.close()
 
 
+def _begun_as(start: Run) -> dict[str, Any]:
+    """What else tells one run from another: its first models, and what it measures."""
+    measured = {
+        name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in start.metrics.items()
+    }
+    leaves = jax.tree.leaves(start.state)
+    return {
+        "start": digest(start.state),
+        "metrics": measured,
+        "devices": max(len(leaf.sharding.device_set) for leaf in leaves),
+    }
+
+
 @contextlib.contextmanager
 def open_folder(
     path: Path,
     config: Any,
-    data: Any = None,
+    made_by: Mapping[str, Any],
     *,
     override: Sequence[str] = (),
     force: bool = False,
 ) -> Iterator[logging.Logger]:
     """A folder that says what made it, locked, and with a log.
 
+    Args:
+      path: the folder; made if it is not there.
+      config: what was asked for, a dataclass or a dict.
+      made_by: what else has to be the same to go on, such as ``fingerprint(data)``.
+      override: names of the config or of ``made_by`` that may differ all the same.
+      force: throw away what is there.
+
     Raises:
       ValueError: it cannot be written, belongs to something else or to another process,
         or was made by another config, data or code.
     """
-    identity = {**json.loads(config_to_json(config)), **fingerprint(data)}
+    identity = {"config": json.loads(config_to_json(config)), "made_by": dict(made_by)}
     _create(path, config, identity)
     with locked(path):
+        stored = _identity_of(path)
         if force:
-            for entry in path.iterdir():
-                if entry.name not in ("lock", "owner.json"):
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            _empty(path)
             _describe(path, config, identity)
+            stored = identity
         with logged(path) as log:
-            _compare(path, identity, override, log)
+            _compare(path, stored, identity, override, log)
             yield log
 
 
+def _identity_of(path: Path) -> dict[str, Any]:
+    """What made the folder, by its own word."""
+    try:
+        return json.loads((path / "environment.json").read_text())["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"RunDirectory: {path} is no folder of a run, or its environment.json is "
+            "damaged; restore that file, or name another folder."
+        ) from None
+
+
+def _empty(path: Path) -> None:
+    """Throw away all but what says whose folder it is."""
+    kept = ("lock", "owner.json", "config.json", "environment.json")
+    for entry in path.iterdir():
+        if entry.name in kept:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
 def _compare(
-    path: Path, identity: dict[str, Any], override: Sequence[str], log: logging.Logger
+    path: Path,
+    stored: dict[str, Any],
+    identity: dict[str, Any],
+    override: Sequence[str],
+    log: logging.Logger,
 ) -> None:
     """Refuse to go on with something else."""
-    stored = json.loads((path / "environment.json").read_text())["identity"]
-    found = differences(stored, identity)
-    refused = [name for name in found if name not in override]
+    found = [
+        (name, old, new)
+        for part in ("config", "made_by")
+        for name, (old, new) in differences(stored[part], identity[part]).items()
+    ]
+    refused = [change for change in found if change[0] not in override]
     told = "; ".join(
-        f"{name} {old!r}, now {new!r}"
-        for name, (old, new) in found.items()
-        if not refused or name in refused
+        f"{name} {old!r}, now {new!r}" for name, old, new in refused or found
     )
     if refused:
         raise ValueError(
             f"RunDirectory: {path} holds a run with another {told}. Name another "
             "folder, throw the run away with force, or go on with it all the same by "
-            f"naming in override: {' '.join(refused)}."
+            f"naming in override: {' '.join(name for name, _, _ in refused)}."
         )
     if found:
         log.warning("%s goes on with another %s", path, told)
@@ -158,6 +214,13 @@ def _create(path: Path, config: Any, identity: dict[str, Any]) -> None:
 
 
 def _describe(path: Path, config: Any, identity: dict[str, Any]) -> None:
-    (path / "config.json").write_text(config_to_json(config))
     described = {**environment(), "identity": identity}
-    (path / "environment.json").write_text(json.dumps(described, indent=2) + "\n")
+    _write(path / "config.json", config_to_json(config))
+    _write(path / "environment.json", json.dumps(described, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file at once: it is never seen half."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(text)
+    unfinished.rename(path)

@@ -25,11 +25,14 @@ class Record:
         self._curves = Curves(path / "metrics", start)
         self.tail, self.stopped = self._newest()
         """Where to go on, and whether a rule said that this is the end."""
-        self._curves.forget(self.num_done if self.num_done else -1)
-        if not self.num_done:
+        self._curves.forget(self.num_done)
+        if not checkpoints.rounds:
             seen = jax.device_get((start.rounds, start.metrics, start.info))
             with self._writing():
                 self._curves.add(Run(start.state, *seen), 0, 0)
+            # From now on a folder without a checkpoint is one that has lost it.
+            self.save()
+            self.wait()
         log.info("begins at round %d", self.num_done)
 
     @property
@@ -84,16 +87,20 @@ class Record:
             if reason is None:
                 try:
                     state, notes = self._checkpoints.load(num_done, self._start.state)
+                except MemoryError:
+                    raise
                 except Exception as error:  # whatever a damaged file makes of itself
                     reason = f"checkpoint {num_done} is damaged ({_last_words(error)})"
                 else:
                     for damaged in self._checkpoints.rounds[: len(reasons)]:
-                        self._checkpoints.remove(damaged)
+                        self._checkpoints.set_aside(damaged)
                     rounds = jnp.full_like(self._start.rounds, num_done)
                     tail = dataclasses.replace(self._start, state=state, rounds=rounds)
                     return tail, notes["stopped"]
             reasons.append(reason)
             self.log.warning("%s: %s; an older checkpoint may do", self._path, reason)
+        if not self._checkpoints.rounds and len(self._curves.parts()) > 1:
+            reasons.append("its checkpoints are gone")
         if reasons:
             raise ValueError(
                 f"RunDirectory: nothing in {self._path} can be gone on with: "

@@ -146,6 +146,32 @@ def test_a_part_is_computed_once_and_comes_back_as_it_was(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("", "JSONDecodeError"), ('{"name": "b", "value": 1}', "it is that of 'b'")],
+)
+def test_a_part_that_is_none_is_refused(tmp_path, content, reason):
+    with opened(tmp_path / "run", quickstart.Config()) as folder:
+        assert folder.part("a", int, lambda: 1) == 1
+        (tmp_path / "run" / "parts" / "a.json").write_text(content)
+        with pytest.raises(
+            ValueError, match=rf"a\.json is not the part 'a' .*{reason}"
+        ):
+            folder.part("a", int, lambda: 1)
+
+
+def test_what_was_there_before_stays(tmp_path):
+    with opened(tmp_path / "run", quickstart.Config()) as folder:
+        (folder.path / "table.md").write_text("found")
+    for settings in ({"resume": True}, {"resume": True}):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            opened(tmp_path / "run", quickstart.Config(), **settings),
+        ):
+            raise KeyboardInterrupt
+    assert (tmp_path / "run" / "table.md").read_text() == "found"
+
+
 def test_a_part_that_fails_leaves_nothing(tmp_path):
     def fail(folder: Folder):
         folder.part("a", int, lambda: 1 // 0)

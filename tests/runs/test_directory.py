@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pickle
+import shutil
 
 import chex
 import jax
@@ -70,7 +71,9 @@ def test_a_folder_says_what_made_it(tmp_path):
     assert load_config(folder / "config.json", Config) == Config()
     known = json.loads((folder / "environment.json").read_text())
     assert known["packages"]["jax"] == jax.__version__
-    assert {"learning_rate", "code", "data", "jax"} <= set(known["identity"])
+    assert {"learning_rate"} < set(known["identity"]["config"])
+    made_by = {"code", "data", "jax", "start", "metrics", "devices"}
+    assert made_by < set(known["identity"]["made_by"])
     names = {path.name for path in folder.iterdir()}
     described = {"config.json", "environment.json", "log.txt", "lock"}
     assert names == described | {"metrics", "checkpoints"}
@@ -78,13 +81,12 @@ def test_a_folder_says_what_made_it(tmp_path):
     assert "compiling" in _log(tmp_path)
 
 
-def test_without_a_checkpoint_a_run_starts_again_and_says_so(tmp_path):
+def test_before_its_first_checkpoint_a_run_starts_again(tmp_path):
     def stop(chunk):
         raise RuntimeError("a rule that is broken")
 
     with pytest.raises(RuntimeError, match="broken"):
         _drive(tmp_path, stop=stop)
-    assert not [*(tmp_path / "run" / "checkpoints").iterdir()]
     chex.assert_trees_all_equal(_drive(tmp_path), _whole())
     assert _log(tmp_path).count("begins at round 0") == 2
 
@@ -127,7 +129,7 @@ def test_other_code_is_refused_unless_it_is_overridden(tmp_path, monkeypatch):
     from tele_jax.runs import provenance
 
     _drive(tmp_path, 8)
-    monkeypatch.setattr(provenance, "_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "digest_of_code", lambda _: "changed")
     with pytest.raises(ValueError, match=r"code '.*', now 'changed'.*override: code"):
         _drive(tmp_path, 20)
     run = _drive(tmp_path, 20, of={"override": ["code"]})
@@ -150,8 +152,62 @@ def test_force_spares_what_is_no_run(tmp_path):
     precious.write_text("years")
     with pytest.raises(ValueError, match="is no folder of a run"):
         _drive(tmp_path, of={"force": True})
-    assert precious.read_text() == "years"
     assert [*(tmp_path / "run").iterdir()] == [precious]
+    (tmp_path / "run" / "environment.json").write_text("{}")  # of something else
+    with pytest.raises(ValueError, match="is no folder of a run, or its environment"):
+        _drive(tmp_path, of={"force": True})
+    assert precious.read_text() == "years"
+
+
+def test_force_is_not_obeyed_by_a_call_that_is_wrong(tmp_path):
+    run = _drive(tmp_path)
+    with pytest.raises(ValueError, match="rounds_per_chunk=7 must divide"):
+        _drive(tmp_path, of={"force": True}, rounds_per_chunk=7)
+    chex.assert_trees_all_equal(_drive(tmp_path), run)
+
+
+def test_names_that_the_package_uses_as_well_are_compared(tmp_path):
+    _drive(tmp_path, 8, of={"config": {"data": "a", "code": "b"}})
+    with pytest.raises(ValueError, match=r"another data 'a', now 'c'\. Name"):
+        _drive(tmp_path, 8, of={"config": {"data": "c", "code": "b"}})
+
+
+def test_a_config_with_nan_is_itself(tmp_path):
+    config = {"config": {"rate": float("nan")}}
+    _drive(tmp_path, 8, of=config)
+    assert _drive(tmp_path, 12, of=config).rounds.max() == 12
+
+
+def test_another_start_or_other_metrics_are_refused(tmp_path):
+    def go(start, **metrics):
+        def observe(metrics, slots, task):
+            return metrics | {"mean": slots.mean()}
+
+        def chunk(num_rounds, resume):
+            return helpers.four_slots(
+                params=jnp.full(3, start),
+                num_rounds=num_rounds,
+                observe=jax.tree_util.Partial(observe, metrics),
+                resume=resume,
+            )
+
+        directory = RunDirectory(tmp_path / "run", Config())
+        return drive(chunk, num_rounds=8, rounds_per_chunk=4, directory=directory)
+
+    go(1.0)
+    with pytest.raises(ValueError, match="another start '"):
+        go(2.0)
+    with pytest.raises(ValueError, match=r"another metrics .*'new': 'float32\[1\]'"):
+        go(1.0, new=jnp.float32(0))
+    assert go(1.0).rounds.tolist() == [0, 4, 8]
+
+
+def test_checkpoints_that_are_gone_are_missed(tmp_path):
+    _drive(tmp_path)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(ValueError, match="gone on with: its checkpoints are gone"):
+        _drive(tmp_path)
+    assert len([*(tmp_path / "run" / "metrics").iterdir()]) == 6
 
 
 def test_two_processes_cannot_run_in_one_directory(tmp_path):
@@ -270,11 +326,11 @@ def test_checkpoints_come_by_rounds_or_by_time(tmp_path):
         ]
 
     _drive(tmp_path, 40, rounds_per_checkpoint=12)
-    assert saved() == [12, 24, 36, 40]
+    assert saved() == [0, 12, 24, 36, 40]
     _drive(tmp_path, 52, rounds_per_checkpoint=None)
-    assert saved()[4:] == [52]
+    assert saved()[5:] == [52]
     _drive(tmp_path, 60, rounds_per_checkpoint=None, minutes_per_checkpoint=1e-9)
-    assert saved()[5:] == [56, 60]
+    assert saved()[6:] == [56, 60]
 
 
 def test_devices_that_share_the_slots_go_on_where_they_were(tmp_path):

@@ -104,6 +104,8 @@ def test_a_digest_tells_data_apart():
         jnp.zeros(3, jnp.int32),
         jnp.zeros((1, 3)),
         jnp.array([0.0, 0.0, -0.0]),
+        jnp.zeros(()),
+        jnp.zeros(1),
         jax.random.key(0),
         jax.random.key(1),
     ]
