@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tele_jax as tele
+from tele_jax._in_memory import InMemory
 from tele_jax.driver import drive
 from tests import helpers
 
@@ -207,11 +208,11 @@ def test_a_second_sigterm_does_not_stop_the_last_write(monkeypatch):
     ended = []
     monkeypatch.setattr(signal, "raise_signal", ended.append)
 
-    def callback(_):
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
+    def again(_):
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    run = drive(_chunk, num_rounds=12, rounds_per_chunk=3, callbacks=[callback])
+    monkeypatch.setattr(InMemory, "wait", again)  # after the loop, within the write
+    run = drive(_chunk, num_rounds=12, rounds_per_chunk=3, callbacks=[again])
     chex.assert_trees_all_equal(run, _whole(3, 3))
     assert ended == [signal.SIGTERM]
 
