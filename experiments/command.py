@@ -25,14 +25,15 @@ class Options:
     """The very folder of this run."""
     resume: bool = False
     """Go on with what is in --run, if there is anything: parts that are done are read,
-    and the tables and figures drawn anew."""
+    the one that was interrupted goes on from its checkpoint, and the tables and figures
+    are drawn anew."""
     force: bool = False
     """Throw away what is in --run."""
     override: tuple[str, ...] = ()
     """Settings that may differ from those that the resumed run was begun with; code,
     device or a package may be among them. Safe is what changes no number."""
     progress: bool = True
-    """Show progress bars."""
+    """Progress bars; --no-progress hides them."""
     device: Literal["best", "cpu", "gpu", "tpu"] = "best"
     """Where to compute."""
     debug: bool = False
@@ -91,11 +92,12 @@ def _parse(
 ) -> tuple[Config, Options]:
     """The settings of the study and those of all studies, without prefixes."""
     both = dataclasses.make_dataclass(
-        name, [("study", config), ("options", Options)], frozen=True
+        name, [("study", config), ("run", Options)], frozen=True
     )
     flags = tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    parsed: Any = tyro.cli(flags(both), description=description)
-    return parsed.study, parsed.options
+    program = f"python -m experiments.{name}"
+    parsed: Any = tyro.cli(flags(both), prog=program, description=description)
+    return parsed.study, parsed.run
 
 
 def _use(device: str) -> None:

@@ -121,7 +121,7 @@ class _Lines:
 
 
 def _summary(run: Run) -> dict[str, str]:
-    shown = {"loss": np.asarray(run.info.loss)[..., -1]}
+    shown = {"round_loss": np.asarray(run.info.loss)[..., -1]}
     if "accuracy" in run.metrics:
         shown["accuracy"] = np.asarray(run.metrics["accuracy"])[..., -1]
     # Runs that diverged are told of at the end; here they would hide the others.

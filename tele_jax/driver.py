@@ -36,10 +36,11 @@ def drive(
 ) -> Run:
     """Repeat a chunk of a simulation, resumed from itself, and show how far it is.
 
-    A progress bar tells rounds per second, the time that is left, the training loss
-    and, where it is measured, the accuracy of the mean model: their means over a
-    batched run. Ctrl-C, or SIGTERM, stops within a chunk: what is done so far is kept.
-    That a run diverged is said in words, and never raised.
+    A progress bar tells rounds per second, the time that is left, the loss on the
+    batches of the last round (``round_loss``) and, where it is measured, the accuracy
+    of the mean model: their means over a batched run. Ctrl-C, or SIGTERM, stops within
+    a chunk: what is done so far is kept. That a run diverged is said in words, and
+    never raised.
 
     With a ``directory`` the run survives being killed: called again, it goes on from
     the newest checkpoint, and returns bit by bit the run that was never interrupted.
