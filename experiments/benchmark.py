@@ -24,6 +24,7 @@ import jax
 from experiments import command, results
 from experiments.benchmarks import (
     building,
+    driving,
     measure,
     overhead,
     peers,
@@ -34,7 +35,14 @@ from experiments.benchmarks.measure import Record
 from experiments.results import Folder
 
 Section = Literal[
-    "throughput", "overhead", "teleportation", "gossip", "sweep", "search", "building"
+    "throughput",
+    "overhead",
+    "teleportation",
+    "gossip",
+    "sweep",
+    "search",
+    "building",
+    "driving",
 ]
 
 
@@ -116,6 +124,12 @@ def _building(config: Config) -> list[Record]:
     return building.building(config.repeats)
 
 
+def _driving(config: Config) -> list[Record]:
+    return driving.driving(
+        64, rounds=10 * config.rounds, chunks=10, pairs=config.repeats
+    )
+
+
 SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "Do all compute the same? Sums of all parameters after 5 rounds": (
         "throughput",
@@ -134,6 +148,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
         _search,
     ),
     "Building topologies of 100,000 slots": ("building", _building),
+    "What progress, chunks and checkpoints cost": ("driving", _driving),
 }
 
 

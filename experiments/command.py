@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import jax
 import tyro
@@ -15,13 +15,18 @@ from experiments.results import Folder
 Config = TypeVar("Config")
 
 
+def _default(words: str) -> Any:
+    """What ``--help`` says of a default that is not a value."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {words})")
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Flags that all studies have."""
 
-    results: Path | None = None
-    """Where this run gets a new folder of its own (default: results/STUDY)."""
-    run: Path | None = None
+    results: Annotated[Path | None, _default("results/STUDY")] = None
+    """Where this run gets a new folder of its own."""
+    run: Annotated[Path | None, _default("a new one")] = None
     """The very folder of this run."""
     resume: bool = False
     """Go on with what is in --run, if there is anything: parts that are done are read,

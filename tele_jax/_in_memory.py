@@ -1,7 +1,6 @@
 """The chunks of a run that is kept nowhere else."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tele_jax._progress import new_log
@@ -42,6 +41,7 @@ class InMemory:
         """All chunks as one run."""
         axis = self.tail.rounds.ndim - 1
         joined = jax.tree.map(
-            lambda *parts: jnp.asarray(np.concatenate(parts, axis=axis)), *self._parts
+            lambda *parts: jax.device_put(np.concatenate(parts, axis=axis)),
+            *self._parts,
         )
         return Run(self.tail.state, *joined)

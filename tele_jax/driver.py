@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 
 from tele_jax._in_memory import InMemory
 from tele_jax._progress import Progress
@@ -127,7 +126,7 @@ def _chunks(
         seen = jax.device_get((chunk.rounds, chunk.metrics, chunk.info))
         chunk = Run(chunk.state, *seen)
         # As short as the start, so that all chunks begin with arrays of one shape.
-        rounds = jnp.asarray(seen[0][..., -1:])
+        rounds = jax.device_put(seen[0][..., -1:])
         record.add(chunk, dataclasses.replace(before, state=chunk.state, rounds=rounds))
         yield chunk
 

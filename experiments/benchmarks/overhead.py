@@ -31,7 +31,7 @@ def overhead(
     measures the slots and their consensus once in so many rounds, on one batch.
     """
     mesh = work.mesh(num_nodes)
-    task = work.everywhere(mesh, _images(num_nodes, group_norm))
+    task = work.everywhere(mesh, images(num_nodes, group_norm))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
     params, key = work.lenet_params(group_norm), jax.random.key(0)
 
@@ -66,7 +66,7 @@ def _metrics(slots: Any, task: Any) -> Any:
     }
 
 
-def _images(num_nodes: int, group_norm: bool) -> Classification:
+def images(num_nodes: int, group_norm: bool) -> Classification:
     """Random images, as many for each node, on a task like a user's."""
     rng = np.random.default_rng(1)
     num_images = num_nodes * work.NUM_EXAMPLES

@@ -78,14 +78,17 @@ class Curves:
                     path.unlink()
 
     def read(self, last_round: int, state: Any) -> Run:
-        """All rows up to a round as a ``Run`` with this state."""
+        """All rows up to a round as a ``Run`` with this state.
+
+        Put on the device as they are: ``jnp.asarray`` would compile for every length.
+        """
         parts = [path for _, last, path in self.parts() if last <= last_round]
         tables = [pq.read_table(path) for path in parts]
 
         def join(name: str, like: Any) -> Any:
             columns = [_array(table, name, like, self._batch) for table in tables]
             joined = np.concatenate(columns, axis=len(self._batch))
-            return jax.numpy.asarray(joined, like.dtype)
+            return jax.device_put(joined.astype(like.dtype))
 
         start = self._start
         metrics = {name: join(name, leaf) for name, leaf in start.metrics.items()}
@@ -99,7 +102,7 @@ class Curves:
         rounds = np.broadcast_to(
             np.concatenate(evaluated), (*self._batch, sum(map(len, evaluated)))
         )
-        return Run(state, jax.numpy.asarray(rounds, np.int32), metrics, info)
+        return Run(state, jax.device_put(rounds.astype(np.int32)), metrics, info)
 
     def _columns(
         self, chunk: Run, first: int, last: int

@@ -9,7 +9,6 @@ import shutil
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -346,43 +345,3 @@ def test_devices_that_share_the_slots_go_on_where_they_were(tmp_path):
     run = go(20, directory=directory)
     chex.assert_trees_all_equal(run, go(20))
     assert len(run.state.params["x"].sharding.device_set) == 2
-
-
-def test_nothing_grows_over_many_cycles(tmp_path):
-    grown = []
-    for cycle in range(1, 9):
-        _drive(tmp_path, 4 * cycle)
-        grown.append((len(jax.live_arrays()), _open_files()))
-    arrays, files = np.array(grown[3:]).T
-    assert len({*arrays}) == 1
-    assert files.max() <= files.min() + 2
-
-
-def _open_files():
-    import psutil
-
-    return psutil.Process().num_fds() + psutil.Process().num_threads()
-
-
-def test_the_models_of_a_run_are_not_kept_chunk_by_chunk(tmp_path):
-    bytes_held = []
-
-    def watch(_):
-        bytes_held.append(sum(array.nbytes for array in jax.live_arrays()))
-
-    def chunk(num_rounds, resume):
-        task = helpers.quadratic(4, dim=1000)
-        return helpers.four_slots(
-            task=task, params=jnp.ones(1000), num_rounds=num_rounds, resume=resume
-        )
-
-    for directory in (None, RunDirectory(tmp_path / "run", Config())):
-        bytes_held.clear()
-        drive(
-            chunk,
-            num_rounds=80,
-            rounds_per_chunk=4,
-            directory=directory,
-            callbacks=[watch],
-        )
-        assert max(bytes_held[2:]) == min(bytes_held[2:])
