@@ -5,6 +5,7 @@ from tele_jax import gossip as gossip
 from tele_jax import graphs as graphs
 from tele_jax import metrics as metrics
 from tele_jax import mixing as mixing
+from tele_jax import network as network
 from tele_jax import tasks as tasks
 from tele_jax import theory as theory
 from tele_jax import tree as tree
@@ -16,6 +17,8 @@ from tele_jax.candidates import Search as Search
 from tele_jax.candidates import plan_waves as plan_waves
 from tele_jax.devices import slot_mesh as slot_mesh
 from tele_jax.mixing import Mixing as Mixing
+from tele_jax.network.timed import Network as Network
+from tele_jax.network.timed import Timed as Timed
 from tele_jax.search import search as search
 from tele_jax.simulate import Run as Run
 from tele_jax.simulate import concatenate as concatenate

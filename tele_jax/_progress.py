@@ -124,6 +124,8 @@ def _summary(run: Run) -> dict[str, str]:
     shown = {"round_loss": np.asarray(run.info.loss)[..., -1]}
     if "accuracy" in run.metrics:
         shown["accuracy"] = np.asarray(run.metrics["accuracy"])[..., -1]
+    if hasattr(run.state, "now"):  # of a Timed algorithm
+        shown["simulated_s"] = np.asarray(run.state.now.high)
     # Runs that diverged are told of at the end; here they would hide the others.
     finite = {name: values[np.isfinite(values)] for name, values in shown.items()}
     return {

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from tele_jax.algorithms.base import Info
+from tele_jax.algorithms.base import Info, reported
 from tele_jax.simulate import Run
 
 Callback = Callable[[Run], None]
@@ -79,7 +79,7 @@ def scalars(chunk: Run) -> Iterator[tuple[int, dict[str, float]]]:
     axis = rounds.ndim - 1
     metrics = {name: np.asarray(leaf) for name, leaf in chunk.metrics.items()}
     info = {
-        f"round_{name}": np.asarray(leaf) for name, leaf in chunk.info._asdict().items()
+        f"round_{name}": np.asarray(leaf) for name, leaf in reported(chunk.info).items()
     }
     steps = rounds.reshape(-1, rounds.shape[-1])[0]
     for place, num_done in enumerate(steps.tolist()):

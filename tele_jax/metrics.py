@@ -121,3 +121,25 @@ def bytes_sent(info: "Info", params: object) -> int:
     2147483648000
     """
     return int(np.asarray(info.messages, np.int64).sum()) * tree.num_bytes(params)
+
+
+def elapsed(info: "Info") -> np.ndarray:
+    """Simulated time at the end of every round, float64[..., num_rounds], seconds.
+
+    Args:
+      info: of a run of a ``Timed`` algorithm.
+
+    Raises:
+      ValueError: the run had no clocks.
+
+    >>> from tele_jax.algorithms.base import Info
+    >>> half = np.full(3, 0.5, np.float32)
+    >>> elapsed(Info(np.zeros(3), np.zeros(3), seconds=half, bytes=half)).tolist()
+    [0.5, 1.0, 1.5]
+    """
+    if info.seconds is None:
+        raise ValueError(
+            "elapsed: got a run without clocks, expected one of "
+            "Timed(algorithm, network)."
+        )
+    return np.cumsum(np.asarray(info.seconds, np.float64), axis=-1)

@@ -143,7 +143,8 @@ def _begin(
     measured = jax.tree.map(
         lambda value: jnp.asarray(value)[None], observe(state.params, task)
     )
-    info = Info(jnp.zeros(0), jnp.zeros(0, jnp.int32))
+    _, one = jax.eval_shape(algorithm.step, key, state, task, jnp.int32(0))
+    info = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), one)
     return Run(state, jnp.zeros(1, jnp.int32), measured, info)
 
 

@@ -9,6 +9,7 @@ import optax
 
 from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.devices import over_slots
+from tele_jax.mixing import AnyMixing
 from tele_jax.tasks.base import Task
 
 Direction = Callable[[], optax.GradientTransformation]
@@ -30,6 +31,32 @@ class Info(NamedTuple):
     """float32[]: mean over the slots of the loss on the batch, before the step."""
     messages: Array
     """int32[]: models sent between nodes; 2³¹ − 1 if there are more."""
+    seconds: Array | None = None
+    """float32[]: simulated time until the last slot is done; None without a network."""
+    bytes: Array | None = None
+    """float32[]: sent between nodes; None without a network."""
+
+
+def reported(info: Info) -> dict[str, Array]:
+    """What a round reports, by name.
+
+    >>> sorted(reported(Info(loss=jnp.zeros(3), messages=jnp.zeros(3, jnp.int32))))
+    ['loss', 'messages']
+    """
+    return {name: leaf for name, leaf in info._asdict().items() if leaf is not None}
+
+
+class Traffic(NamedTuple):
+    """Who sent what to whom in a round."""
+
+    nodes: Array
+    """int32[k]: the node that stepped slot a; −1 for nobody."""
+    gossip: AnyMixing | None
+    """What these nodes then averaged; None for nothing."""
+    source: Array | None = None
+    """int32[k]: the node that had slot a before; −1 for nobody. None: the same."""
+    pull: AnyMixing | None = None
+    """What was averaged on the way from there; None: every slot's own model."""
 
 
 class State(Protocol):
@@ -41,7 +68,7 @@ class State(Protocol):
 
 
 class Algorithm(Protocol):
-    """A decentralized method: a frozen pytree dataclass with these two functions.
+    """A decentralized method: a frozen pytree dataclass with these functions.
 
     ``devices.over_slots`` in place of ``jax.vmap`` keeps blocks of slots in the cache
     of a CPU, and lets the devices of a mesh share them.
@@ -55,6 +82,12 @@ class Algorithm(Protocol):
 
     def step(self, key: Key, state: Any, task: Task, t: Array) -> tuple[Any, Info]:
         """Round t. The key is this round's own."""
+
+    def traffic(self, before: Any, after: Any, t: Array) -> Traffic:
+        """What round t sent, from the states around it.
+
+        Only a ``Timed`` algorithm needs it.
+        """
 
 
 class LocalStep(NamedTuple):

@@ -83,3 +83,9 @@ class DSGD:
         mixing = self.topology.at(t)
         info = base.Info(after.losses.mean(), count_messages(mixing))
         return DSGDState(mix(mixing, after.params), after.memory), info
+
+    def traffic(self, before: DSGDState, after: DSGDState, t: Array) -> base.Traffic:
+        """Slot i is node i, always."""
+        del before, after
+        nodes = jnp.arange(self.topology.num_slots, dtype=jnp.int32)
+        return base.Traffic(nodes, self.topology.at(t))

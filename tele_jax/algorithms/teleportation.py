@@ -116,6 +116,15 @@ class Teleportation:
         info = base.Info(after.losses.mean(), self._messages(state.nodes, nodes, t))
         return TeleportationState(params, after.memory, nodes, draws), info
 
+    def traffic(
+        self, before: TeleportationState, after: TeleportationState, t: Array
+    ) -> base.Traffic:
+        """Fetch from the nodes of the round before, and gossip before or after it."""
+        if self.fetch == "merged":
+            pull = self.topology.at(t - 1)
+            return base.Traffic(after.nodes, None, before.nodes, pull)
+        return base.Traffic(after.nodes, self.topology.at(t), before.nodes)
+
     def _messages(self, previous: Array, nodes: Array, t: Array) -> Array:
         if self.fetch == "merged":
             # What the last round would have gossiped, pulled by the next holder.

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tele_jax.algorithms.base import reported
 from tele_jax.simulate import Run
 
 
@@ -92,11 +93,11 @@ class Curves:
 
         start = self._start
         metrics = {name: join(name, leaf) for name, leaf in start.metrics.items()}
-        info = type(start.info)(
-            *(
-                join(f"round_{name}", leaf)
-                for name, leaf in start.info._asdict().items()
-            )
+        info = start.info._replace(
+            **{
+                name: join(f"round_{name}", leaf)
+                for name, leaf in reported(start.info).items()
+            }
         )
         evaluated = [_evaluated(table, self._batch) for table in tables]
         rounds = np.broadcast_to(
@@ -114,7 +115,7 @@ class Curves:
             yield f"index_{axis}", pa.array(np.repeat(index.ravel(), length))
         yield "round", pa.array(np.tile(rounds, size))
         told = rounds[rounds > 0] - first
-        for name, leaf in chunk.info._asdict().items():
+        for name, leaf in reported(chunk.info).items():
             yield f"round_{name}", self._column(leaf, told, length)
         evaluated = np.asarray(chunk.rounds).reshape(size, -1)[0] - first
         for name, leaf in chunk.metrics.items():
