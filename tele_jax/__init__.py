@@ -17,7 +17,7 @@ from tele_jax.candidates import Search as Search
 from tele_jax.candidates import plan_waves as plan_waves
 from tele_jax.devices import slot_mesh as slot_mesh
 from tele_jax.mixing import Mixing as Mixing
-from tele_jax.network.timed import Network as Network
+from tele_jax.network.network import Network as Network
 from tele_jax.network.timed import Timed as Timed
 from tele_jax.search import search as search
 from tele_jax.simulate import Run as Run

@@ -39,7 +39,8 @@ def check_topology(algorithm: Algorithm) -> None:
     topology = getattr(algorithm, "topology", None)
     if topology is None or callable(getattr(topology, "at", None)):
         return
-    name = type(algorithm).__name__
+    # Of a Timed algorithm, it is the algorithm's own.
+    name = type(getattr(algorithm, "algorithm", algorithm)).__name__
     raise ValueError(
         f"{name}: got a {type(topology).__name__} as topology, expected one such as "
         f"graphs.ring(8), or from_matrices of mixing matrices: {name}(topology, "

@@ -28,6 +28,7 @@ FLOORS = {
     "tasks": 1,
     "algorithms": 2,
     "metrics.py": 2,
+    "network": 2,
     "analysis": 2,
     "theory": 2,
     "_checks.py": 3,

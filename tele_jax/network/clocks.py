@@ -41,7 +41,7 @@ def since(clock: Clock, now: Clock) -> Array:
 
 
 def after(now: Clock, seconds: Array) -> Clock:
-    """The moments so many seconds after another, none lost to rounding.
+    """The moments so many seconds after another, rounded to the digits of a ``Clock``.
 
     Sources: the sum of two floats and its error by D. E. Knuth, *The Art of Computer
     Programming* 2, 1969; T. J. Dekker, *A floating-point technique for extending the

@@ -85,7 +85,7 @@ class Preferred:
 
     def between(self, i: Array, j: Array) -> Link:
         """τ times the cost unless j is a neighbour of i."""
-        is_preferred = (self.neighbours[:, i] == j).any(axis=0)
+        is_preferred = (self.neighbours[:, i] == j[None]).any(axis=0)
         factor = jnp.where(is_preferred, 1.0, self.slowdown)
         latency, bandwidth = _costs(self)
         return Link(factor * latency, bandwidth / factor)
@@ -154,8 +154,9 @@ def neighbours_of(topology: Topology) -> np.ndarray:
         )
     size = topology.num_slots
     pairs = np.concatenate([_pairs(topology.at(t)) for t in range(topology.period)])
-    pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
-    slots, others = pairs[pairs[:, 0] != pairs[:, 1]].T
+    both = np.concatenate([pairs, pairs[:, ::-1]]).astype(np.int64)
+    both = both[both[:, 0] != both[:, 1]]
+    slots, others = np.divmod(np.unique(both @ [size, 1]), size)
     degrees = np.bincount(slots, minlength=size)
     table = np.tile(np.arange(size), (max(1, int(degrees.max())), 1))
     place = np.arange(slots.size) - np.repeat(np.cumsum(degrees) - degrees, degrees)

@@ -1,6 +1,6 @@
 """An algorithm on a network: the same iterates, and how long they take."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,48 +12,9 @@ from tele_jax.algorithms.base import Algorithm, Info, Traffic
 from tele_jax.mixing import AnyMixing, RankOne, Repeated
 from tele_jax.network import sending as send
 from tele_jax.network.clocks import NEVER, Clock, after, midnight, since
-from tele_jax.network.collective import AllReduce, all_reduce_seconds
-from tele_jax.network.compute import Compute
-from tele_jax.network.links import Links
+from tele_jax.network.collective import all_reduce_seconds
+from tele_jax.network.network import Network
 from tele_jax.tasks.base import Task
-
-
-@struct.dataclass
-class Network:
-    """What sending and computing take, and what can happen at the same time.
-
-    A node is ready for gossip when it has fetched a model and taken its step, and done
-    with a round when it has all that it averages:
-    T_i ← max_{j ∈ senders(i)} (T_j + compute_j + latency_ji + bytes / bandwidth_ji).
-
-    Args:
-      links: the cost of a message between two nodes, such as ``network.same(0.01)``.
-      compute: the seconds of a local step, such as ``network.constant(0.1)``.
-      sends: ``"parallel"``: all messages of a node leave at once, and it goes on.
-        ``"serial"``: one after the other, in increasing order of the receivers' slots;
-        the node is done when the last has left.
-      duplex: ``"full"``, or ``"half"``: a node receives only after it has sent.
-      barrier: nobody begins a round before all have finished the last.
-      overlap: the gradient is computed while models are on their way, and both must
-        be there for the next; the iterates stay those of the plain order. For methods
-        whose models stay at their nodes.
-      all_reduce: how gossip on ``graphs.complete`` is done, see
-        ``network.all_reduce_seconds``.
-
-    >>> from tele_jax import network
-    >>> Network(network.same(0.01, 1e6), network.constant(0.1)).sends
-    'parallel'
-    """
-
-    links: Links
-    compute: Compute
-    sends: Literal["parallel", "serial"] = struct.field(
-        pytree_node=False, default="parallel"
-    )
-    duplex: Literal["full", "half"] = struct.field(pytree_node=False, default="full")
-    barrier: bool = struct.field(pytree_node=False, default=False)
-    overlap: bool = struct.field(pytree_node=False, default=False)
-    all_reduce: AllReduce = struct.field(pytree_node=False, default="ring")
 
 
 class TimedState(NamedTuple):
@@ -86,7 +47,7 @@ class Timed:
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=4)
-    >>> lan = Network(tele.network.same(latency=0.25), tele.network.constant(1.0))
+    >>> lan = tele.Network(tele.network.same(latency=0.25), tele.network.constant(1.0))
     >>> run = tele.simulate(Timed(tele.DSGD(tele.graphs.ring(8), 0.5), lan), task,
     ...                     jnp.ones(4), jax.random.key(1), num_rounds=2)
     >>> run.info.seconds.tolist()
@@ -122,6 +83,7 @@ class Timed:
         traffic = self.algorithm.traffic(state.inner, inner, t)
         num_bytes = tree.num_bytes(inner.params) // tree.num_slots(inner.params)
         network, nodes, now = self.network, traffic.nodes, state.now
+        _check_overlap(self, traffic)
         free, start, fetched = _fetch(network, traffic, state.free, now, num_bytes)
         # Not one of the two keys that an algorithm splits its own into.
         seconds = network.compute.of(jax.random.fold_in(key, 2), nodes)
@@ -259,8 +221,11 @@ def _check(timed: Timed, num_nodes: int) -> None:
                 f'Network: got {what}={value!r}, expected "{allowed[0]}" or '
                 f'"{allowed[1]}".'
             )
-    if network.overlap and getattr(algorithm, "moves", False):
+
+
+def _check_overlap(timed: Timed, traffic: Traffic) -> None:
+    if timed.network.overlap and traffic.source is not None:
         raise ValueError(
-            f"Timed: {name} moves its models to other nodes, which have nothing to "
-            "compute on before they arrive; use overlap=False."
+            f"Timed: {type(timed.algorithm).__name__} moves its models to other nodes, "
+            "which have nothing to compute on before they arrive; use overlap=False."
         )

@@ -218,7 +218,8 @@ def _all_reduce(rules, nodes):
 
     def slowest(pairs, part):
         return max(
-            rules.latency[nodes[a]][nodes[b]] + rules.transfer[nodes[a]][nodes[b]] * part
+            rules.latency[nodes[a]][nodes[b]]
+            + rules.transfer[nodes[a]][nodes[b]] * part
             for a, b in pairs
         )
 

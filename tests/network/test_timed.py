@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 import tele_jax as tele
 from tele_jax import graphs, network
@@ -46,7 +47,9 @@ def random_network(seed, num_nodes, **variant):
     rng = np.random.default_rng(seed)
     shape = (num_nodes, num_nodes)
     return tele.Network(
-        network.matrices(10 ** rng.uniform(-3, 0, shape), 10 ** rng.uniform(1, 4, shape)),
+        network.matrices(
+            10 ** rng.uniform(-3, 0, shape), 10 ** rng.uniform(1, 4, shape)
+        ),
         network.log_normal(10 ** rng.uniform(-2, 0.5, num_nodes), 0.7),
         **variant,
     )
@@ -128,12 +131,23 @@ def _exchanges(topology, num_rounds):
 
 
 def cases():
-    for topology, variant, name in itertools.product(TOPOLOGIES, VARIANTS, METHODS):
-        if variant == "overlap" and name != "dsgd":
-            continue
-        if variant == "tree" and topology != "complete":
-            continue
-        yield pytest.param(topology, variant, name, id=f"{topology}-{variant}-{name}")
+    """Every topology with every method, the variants in turn."""
+    usual = [name for name in VARIANTS if name not in ("tree", "overlap")]
+    turns = enumerate(itertools.product(TOPOLOGIES, METHODS))
+    chosen = [(top, usual[i % len(usual)], name) for i, (top, name) in turns]
+    for topology in ("complete", "twice"):
+        chosen += [(topology, "tree", name) for name in METHODS]
+    for topology in ("ring", "push"):
+        chosen.append((topology, "overlap", "dsgd"))
+    return chosen
+
+
+def all_cases():
+    return [
+        (topology, variant, name)
+        for topology, variant, name in itertools.product(TOPOLOGIES, VARIANTS, METHODS)
+        if variant != "overlap" or name == "dsgd"
+    ]
 
 
 def assert_clocks(topology, variant, name, *, seeds, num_rounds):
@@ -148,6 +162,208 @@ def assert_clocks(topology, variant, name, *, seeds, num_rounds):
         chex.assert_trees_all_close(now, expected[-1], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("topology", "variant", "name"), [*cases()])
+@pytest.mark.parametrize(("topology", "variant", "name"), cases())
 def test_clocks_are_those_of_a_discrete_event_simulation(topology, variant, name):
     assert_clocks(topology, variant, name, seeds=range(3), num_rounds=30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("topology", "variant", "name"), all_cases())
+def test_clocks_of_fifty_networks_are_those_of_events(topology, variant, name):
+    assert_clocks(topology, variant, name, seeds=range(50), num_rounds=100)
+    assert_clocks(topology, variant, name, seeds=[50], num_rounds=10_000)
+
+
+def test_no_time_is_lost_to_rounding_over_ten_thousand_rounds():
+    assert_clocks("ring", "parallel", "dsgd", seeds=[0], num_rounds=10_000)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_clocks_change_no_iterate(name):
+    topology = TOPOLOGIES["base"]
+    algorithm, num_nodes = method(name, topology)
+    momentum = algorithm.replace(direction=helpers.MOMENTUM)
+    net = random_network(0, num_nodes, sends="serial")
+    run = timed(momentum, net, num_nodes, 40)
+    plain = tele.simulate(momentum, _task(num_nodes), jnp.ones(3), KEY, num_rounds=40)
+    chex.assert_trees_all_equal(run.state.inner, plain.state)
+    chex.assert_trees_all_equal(run.metrics, plain.metrics)
+    chex.assert_trees_all_equal(run.info.loss, plain.info.loss)
+    chex.assert_trees_all_equal(run.info.messages, plain.info.messages)
+
+
+ALIKE = {"latency": 0.25, "transfer": 0.5, "compute": 2.0}
+"""Seconds."""
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "expected"),
+    [
+        ("dsgd", {}, 2.75),
+        ("dsgd", {"sends": "serial"}, 3.25),  # two receivers
+        ("dsgd", {"duplex": "half"}, 3.0),  # what came during 0.5 s is read after it
+        ("dsgd", {"sends": "serial", "duplex": "half"}, 3.5),
+        ("dsgd", {"overlap": True}, 2.0),  # sending takes 0.75, computing is longer
+        ("dsgd", {"barrier": True}, 2.75),
+        ("merged", {}, 2.75),
+        ("two_phase", {}, 3.5),
+    ],
+)
+def test_with_all_costs_equal_a_round_has_a_closed_form(name, variant, expected):
+    algorithm, _ = method(name, graphs.ring(8))
+    num_nodes = 8 if name == "dsgd" else 10_000  # nobody is drawn twice running
+    net = tele.Network(
+        network.same(ALIKE["latency"], 12 / ALIKE["transfer"]),
+        network.constant(ALIKE["compute"]),
+        **variant,
+    )
+    seconds = timed(algorithm, net, num_nodes, 6).info.seconds
+    chex.assert_trees_all_close(seconds[1:], jnp.full(5, expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        # 0 - 1 - 2 compute for 1, 4, 2 s; 12 bytes take 1 s, and 0.5 s on the way.
+        # 0: max(1, 4 + 1.5), 1: max(1 + 1.5, 4, 2 + 1.5), 2: max(4 + 1.5, 2).
+        ({}, [5.5, 4.0, 5.5]),
+        # 1 sends to 0, then to 2, and is done when both messages have left.
+        ({"sends": "serial"}, [5.5, 6.0, 6.5]),
+        # 1 has sent both at 5, and only then takes those of 0 and 2 off the wire.
+        ({"duplex": "half"}, [5.5, 6.0, 5.5]),
+        ({"sends": "serial", "duplex": "half"}, [5.5, 7.0, 6.5]),
+        ({"barrier": True}, [5.5, 5.5, 5.5]),
+    ],
+)
+def test_three_nodes_by_hand(variant, expected):
+    net = tele.Network(
+        network.same(0.5, 12.0), network.constant([1.0, 4.0, 2.0]), **variant
+    )
+    run = timed(tele.DSGD(graphs.chain(3), 0.1), net, 3, 1)
+    assert run.state.free.high.tolist() == expected
+    assert float(run.info.bytes[0]) == 4 * 12
+
+
+def test_a_walk_between_three_nodes_by_hand():
+    net = tele.Network(
+        network.matrices(
+            [[0.0, 1.0, 2.0], [3.0, 0.0, 4.0], [5.0, 6.0, 0.0]], np.full((3, 3), 12.0)
+        ),
+        network.constant([0.1, 0.2, 0.4]),
+    )
+    walk = tele.Teleportation(graphs.complete(1), 0.1)
+    run = timed(walk, net, 3, 50)
+
+    def holder(t):
+        key = jax.random.split(jax.random.fold_in(KEY, t))[1]
+        return int(draw_active(key, 3, 1)[0])
+
+    path = [holder(t) for t in range(50)]
+    latency = np.asarray(net.links.latency)
+    hops = [latency[i, j] + 1 if i != j else 0 for i, j in itertools.pairwise(path)]
+    took = np.array([0.0, *hops]) + np.array([0.1, 0.2, 0.4])[path]
+    chex.assert_trees_all_close(run.info.seconds, jnp.float32(took), rtol=1e-5)
+    assert run.info.bytes.tolist() == [0.0, *(12.0 * (hop > 0) for hop in hops)]
+
+
+def test_a_node_finishes_one_token_before_it_takes_the_next():
+    # k = n = 2 and no gossip: each node steps every token in turn, one slowly.
+    net = tele.Network(network.same(0.0), network.constant([1.0, 10.0]))
+    run = timed(tele.Teleportation(tele.from_matrices(np.eye(2)), 0.1), net, 2, 20)
+    chex.assert_trees_all_close(run.state.now.high, jnp.float32(200.0), rtol=1e-6)
+
+
+def test_costs_are_swept_by_vmap_and_compile_nothing_anew():
+    ring = network.neighbours_of(graphs.ring(K))
+
+    @jax.jit
+    def seconds(slowdown, latency, speed):
+        net = tele.Network(
+            network.preferred(ring, slowdown, latency), network.constant(speed)
+        )
+        return timed(tele.Teleportation(TOPOLOGIES["ring"], 0.1), net, K, 20).info
+
+    slowdowns = jnp.array([1.0, 5.0, 10.0])
+    together = jax.vmap(seconds, (0, None, None))(slowdowns, 0.1, 1.0)
+    before = seconds._cache_size()
+    for i, slowdown in enumerate(slowdowns):
+        alone = seconds(slowdown, jnp.float32(0.1), jnp.float32(1.0))
+        chex.assert_trees_all_close(alone.seconds, together.seconds[i], rtol=1e-6)
+    assert seconds._cache_size() <= before + 1
+    assert (jnp.diff(together.seconds.sum(axis=1)) > 0).all()
+
+
+def test_a_timed_run_is_resumed_bit_by_bit():
+    algorithm, num_nodes = method("merged", TOPOLOGIES["base"])
+    net = random_network(1, num_nodes)
+    whole = timed(algorithm, net, num_nodes, 30)
+    run = timed(algorithm, net, num_nodes, 12)
+    further = tele.simulate(
+        tele.Timed(algorithm, net),
+        _task(num_nodes),
+        jnp.ones(3),
+        KEY,
+        num_rounds=18,
+        resume=run,
+    )
+    chex.assert_trees_all_equal(tele.concatenate(run, further).info, whole.info)
+    chex.assert_trees_all_equal(further.state, whole.state)
+
+
+@struct.dataclass
+class Silent:
+    """An algorithm that does not say what it sends."""
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda net: tele.Timed(tele.DSGD(graphs.ring(5), 0.1), net),
+            "Timed: got links for 8 nodes, expected 5",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.DSGD(graphs.ring(5), 0.1),
+                net.replace(links=network.same(), compute=network.constant([1.0])),
+            ),
+            "Timed: got compute for 1 nodes, expected 5",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.Teleportation(graphs.ring(3), 0.1), net.replace(overlap=True)
+            ),
+            "Timed: Teleportation moves its models",
+        ),
+        (
+            lambda net: tele.Timed(Silent(), net),
+            "Timed: Silent does not say what it sends",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.DSGD(graphs.ring(5), 0.1), net.replace(sends="one by one")
+            ),
+            'Network: got sends=\'one by one\', expected "parallel" or "serial"',
+        ),
+        (
+            lambda net: tele.Timed(tele.DSGD(0.1, graphs.ring(5)), net),
+            "DSGD: got a float as topology",
+        ),
+    ],
+)
+def test_bad_input_is_told_before_any_round(build, words):
+    links = network.matrices(np.zeros((8, 8)), np.ones((8, 8)))
+    net = tele.Network(links, network.constant(1.0))
+    if "Network" in words or "moves" in words:
+        net = net.replace(links=network.same())
+    with pytest.raises(ValueError, match=words):
+        tele.simulate(build(net), _task(5), jnp.ones(3), KEY, num_rounds=2)
+
+
+def test_a_run_without_clocks_has_no_elapsed_time():
+    run = tele.simulate(
+        tele.DSGD(graphs.ring(5), 0.1), _task(5), jnp.ones(3), KEY, num_rounds=2
+    )
+    assert run.info.seconds is None
+    with pytest.raises(ValueError, match="elapsed: got a run without clocks"):
+        tele.metrics.elapsed(run.info)
