@@ -12,11 +12,16 @@ from tele_jax import tree as tree
 from tele_jax._types import Metrics as Metrics
 from tele_jax.algorithms.dsgd import DSGD as DSGD
 from tele_jax.algorithms.teleportation import Teleportation as Teleportation
+from tele_jax.algorithms.unreliable_dsgd import UnreliableDSGD as UnreliableDSGD
+from tele_jax.algorithms.unreliable_teleportation import (
+    UnreliableTeleportation as UnreliableTeleportation,
+)
 from tele_jax.analysis import contraction as contraction
 from tele_jax.candidates import Search as Search
 from tele_jax.candidates import plan_waves as plan_waves
 from tele_jax.devices import slot_mesh as slot_mesh
 from tele_jax.mixing import Mixing as Mixing
+from tele_jax.network.failures import Failures as Failures
 from tele_jax.network.network import Network as Network
 from tele_jax.network.timed import Timed as Timed
 from tele_jax.search import search as search

@@ -1,5 +1,7 @@
 """Drawing the active nodes of a round, at a cost that does not grow with n."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -33,6 +35,40 @@ def draw_active(key: Key, num_nodes: int, num_active: int) -> Array:
     places = jnp.arange(num_active, dtype=jnp.int32)
     swaps = jax.random.randint(key, (num_active,), places, num_nodes, jnp.int32)
     return resolve_swaps(swaps)
+
+
+def draw_living(
+    key: Key, num_nodes: int, num_active: int, alive: Callable[[Array], Array]
+) -> Array:
+    """``draw_active`` among the living: an ordered tuple of k distinct nodes.
+
+    The shuffle goes on beyond its first k places, and the dead are passed over: all
+    ordered tuples of living nodes are equally likely, and if the first k are alive,
+    they are those of ``draw_active``.
+
+    Args:
+      key: the round's key for the network.
+      num_nodes: n.
+      num_active: k.
+      alive: whether nodes, int32[e], are up.
+
+    Returns:
+      int32[k]; −1 at the end, where too few of the first 4k + 16 places are alive.
+
+    >>> draw_living(jax.random.key(0), 9, 3, lambda nodes: nodes < 2).tolist()[2]
+    -1
+    """
+    places = jnp.arange(min(num_nodes, 4 * num_active + 16), dtype=jnp.int32)
+    first, more = places[:num_active], places[num_active:]
+    swaps = [jax.random.randint(key, first.shape, first, num_nodes, jnp.int32)]
+    if more.size:
+        further = jax.random.fold_in(key, 1)
+        arguments = (further, more.shape, more, num_nodes, jnp.int32)
+        swaps.append(jax.random.randint(*arguments))
+    nodes = resolve_swaps(jnp.concatenate(swaps))
+    living = alive(nodes)
+    chosen = jnp.argsort(~living, stable=True)[:num_active]
+    return jnp.where(living[chosen], nodes[chosen], -1)
 
 
 def resolve_swaps(swaps: Array) -> Array:

@@ -82,15 +82,32 @@ def restrict(mixing: AnyMixing, alive: Array) -> AnyMixing:
             jnp.where(alive, send, 0.0),
             jnp.where(alive, receive, 0.0),
         )
+    kept, returned = cut(mixing, ~(alive[mixing[0]] & alive[None]))
+    return _add_own(kept, jnp.where(alive, returned, 1.0))
+
+
+def cut(mixing: Mixing | Push, lost: Array) -> tuple[Mixing | Push, Array]:
+    """Gossip without some of its entries, and the weight that receivers miss then.
+
+    Args:
+      mixing: the round.
+      lost: bool[m, k], which entries of its table do not arrive.
+
+    Returns:
+      The round with weight 0 there, and float32[k], what every slot has to take of its
+      own model instead.
+
+    >>> from tele_jax import graphs
+    >>> ring = graphs.ring(4).at(0)
+    >>> (3 * cut(ring, ring.senders == 0)[1]).tolist()
+    [1.0, 1.0, 0.0, 1.0]
+    """
     other, weights = mixing
-    both = alive[other] & alive[None]
-    lost = jnp.where(both, 0.0, weights)
-    kept = type(mixing)(other, jnp.where(both, weights, 0.0))
+    missed = jnp.where(lost, weights, 0.0)
+    kept = type(mixing)(other, jnp.where(lost, 0.0, weights))
     if isinstance(mixing, Mixing):
-        taken_back = lost.sum(axis=0)
-    else:
-        taken_back = jnp.zeros_like(lost[0]).at[other].add(lost)
-    return _add_own(kept, jnp.where(alive, taken_back, 1.0))
+        return kept, missed.sum(axis=0)
+    return kept, jnp.zeros_like(missed[0]).at[other].add(missed)
 
 
 def _add_own(mixing: Mixing | Push, weights: Array) -> Mixing | Push:
@@ -118,7 +135,7 @@ def beside(*mixings: AnyMixing) -> AnyMixing:
                 *(each.rounds for each in mixings if isinstance(each, Repeated))
             )
         )
-    tables = [_table(each) for each in mixings]
+    tables = [table(each) for each in mixings]
     longest = max(len(each.weights) for each in tables)
     starts = np.cumsum([0, *(num_slots(each) for each in tables)])
     padded = [_pad(each, longest) for each in tables]
@@ -139,8 +156,13 @@ def _pad(mixing: Mixing | Push, num_rows: int) -> Mixing | Push:
     )
 
 
-def _table(mixing: AnyMixing) -> Mixing | Push:
-    """The same round with every weight written down."""
+def table(mixing: AnyMixing) -> Mixing | Push:
+    """The same single round with every weight written down.
+
+    >>> from tele_jax import graphs
+    >>> table(graphs.complete(2).at(0)).weights.tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
     assert not isinstance(mixing, Repeated)
     if not isinstance(mixing, RankOne):
         return mixing

@@ -35,6 +35,12 @@ class Info(NamedTuple):
     """float32[]: simulated time until the last slot is done; None without a network."""
     bytes: Array | None = None
     """float32[]: sent between nodes; None without a network."""
+    active: Array | None = None
+    """int32[]: slots that took part; None where nothing fails."""
+    lost: Array | None = None
+    """int32[]: models that were lost with their holders; None where nothing fails."""
+    drift: Array | None = None
+    """float32[]: how far failures moved the mean model, ‖Δx̄‖; None likewise."""
 
 
 def reported(info: Info) -> dict[str, Array]:
@@ -57,6 +63,8 @@ class Traffic(NamedTuple):
     """int32[k]: the node that had slot a before; −1 for nobody. None: the same."""
     pull: AnyMixing | None = None
     """What was averaged on the way from there; None: every slot's own model."""
+    patience: Array | None = None
+    """float32[k]: seconds since it began for which a slot waited in vain."""
 
 
 class State(Protocol):
@@ -83,8 +91,8 @@ class Algorithm(Protocol):
     def step(self, key: Key, state: Any, task: Task, t: Array) -> tuple[Any, Info]:
         """Round t. The key is this round's own."""
 
-    def traffic(self, before: Any, after: Any, t: Array) -> Traffic:
-        """What round t sent, from the states around it.
+    def traffic(self, key: Key, before: Any, after: Any, t: Array) -> Traffic:
+        """What round t sent, from its key and the states around it.
 
         Only a ``Timed`` algorithm needs it.
         """

@@ -84,8 +84,10 @@ class DSGD:
         info = base.Info(after.losses.mean(), count_messages(mixing))
         return DSGDState(mix(mixing, after.params), after.memory), info
 
-    def traffic(self, before: DSGDState, after: DSGDState, t: Array) -> base.Traffic:
+    def traffic(
+        self, key: Key, before: DSGDState, after: DSGDState, t: Array
+    ) -> base.Traffic:
         """Slot i is node i, always."""
-        del before, after
+        del key, before, after
         nodes = jnp.arange(self.topology.num_slots, dtype=jnp.int32)
         return base.Traffic(nodes, self.topology.at(t))

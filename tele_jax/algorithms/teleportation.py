@@ -117,9 +117,14 @@ class Teleportation:
         return TeleportationState(params, after.memory, nodes, draws), info
 
     def traffic(
-        self, before: TeleportationState, after: TeleportationState, t: Array
+        self,
+        key: Key,
+        before: TeleportationState,
+        after: TeleportationState,
+        t: Array,
     ) -> base.Traffic:
         """Fetch from the nodes of the round before, and gossip before or after it."""
+        del key
         if self.fetch == "merged":
             pull = self.topology.at(t - 1)
             return base.Traffic(after.nodes, None, before.nodes, pull)

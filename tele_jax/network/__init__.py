@@ -5,6 +5,9 @@ from tele_jax.network.compute import Compute as Compute
 from tele_jax.network.compute import constant as constant
 from tele_jax.network.compute import log_normal as log_normal
 from tele_jax.network.compute import shifted_exponential as shifted_exponential
+from tele_jax.network.failures import departures as departures
+from tele_jax.network.failures import outages as outages
+from tele_jax.network.failures import planned as planned
 from tele_jax.network.links import Link as Link
 from tele_jax.network.links import Links as Links
 from tele_jax.network.links import by_rule as by_rule

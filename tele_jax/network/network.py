@@ -1,4 +1,4 @@
-"""What sending and computing take on a network, and what can happen at the same time."""
+"""What sending and computing take, and what can happen at the same time."""
 
 from typing import Literal
 

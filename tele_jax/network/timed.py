@@ -80,7 +80,7 @@ class Timed:
     ) -> tuple[TimedState, Info]:
         """The algorithm's round, and the times at which its parts are done."""
         inner, info = self.algorithm.step(key, state.inner, task, t)
-        traffic = self.algorithm.traffic(state.inner, inner, t)
+        traffic = self.algorithm.traffic(key, state.inner, inner, t)
         num_bytes = tree.num_bytes(inner.params) // tree.num_slots(inner.params)
         network, nodes, now = self.network, traffic.nodes, state.now
         _check_overlap(self, traffic)
@@ -93,6 +93,8 @@ class Timed:
             computed = jnp.maximum(start, since(_at(clocks, nodes), now) + seconds)
             clocks = _set(clocks, nodes, after(now, computed))
         done, gossiped = _gossip(network, traffic.gossip, nodes, computed, num_bytes)
+        if traffic.patience is not None:
+            done = jnp.maximum(done, start + traffic.patience)
         done = jnp.where(nodes < 0, NEVER, done)
         latest = jnp.maximum(done.max(), 0.0)
         if network.barrier:
@@ -101,9 +103,11 @@ class Timed:
         times = TimedState(inner, free, clocks, after(now, latest))
         return times, info._replace(seconds=latest, bytes=fetched + gossiped)
 
-    def traffic(self, before: TimedState, after: TimedState, t: Array) -> Traffic:
+    def traffic(
+        self, key: Key, before: TimedState, after: TimedState, t: Array
+    ) -> Traffic:
         """The algorithm's."""
-        return self.algorithm.traffic(before.inner, after.inner, t)
+        return self.algorithm.traffic(key, before.inner, after.inner, t)
 
 
 def _fetch(
@@ -202,8 +206,8 @@ def _check(timed: Timed, num_nodes: int) -> None:
     name = type(algorithm).__name__
     if not hasattr(algorithm, "traffic"):
         raise ValueError(
-            f"Timed: {name} does not say what it sends; give it a method traffic(before"
-            ", after, t) that returns a tele_jax.algorithms.base.Traffic."
+            f"Timed: {name} does not say what it sends; give it a method traffic("
+            "key, before, after, t) that returns a tele_jax.algorithms.base.Traffic."
         )
     for what, part in (("links", network.links), ("compute", network.compute)):
         if part.num_nodes not in (None, num_nodes):
