@@ -92,7 +92,7 @@ def test_all_tuples_of_living_nodes_are_equally_likely():
 
 
 def test_a_draw_with_too_few_living_is_short():
-    drawn = draw_living(jax.random.key(7), 10, 4, lambda nodes: (nodes == 3))
+    drawn = draw_living(jax.random.key(7), 10, 4, lambda nodes: nodes == 3)
     assert drawn.tolist() == [3, -1, -1, -1]
 
 
@@ -136,9 +136,7 @@ def test_bad_crashes_are_told(build, words):
         ),
     ],
 )
-@pytest.mark.parametrize(
-    "method", [tele.UnreliableDSGD, tele.UnreliableTeleportation]
-)
+@pytest.mark.parametrize("method", [tele.UnreliableDSGD, tele.UnreliableTeleportation])
 def test_failures_that_do_not_fit_are_told(method, failures, topology, words):
     with pytest.raises(ValueError, match=words):
         tele.simulate(

@@ -367,3 +367,47 @@ def test_a_run_without_clocks_has_no_elapsed_time():
     assert run.info.seconds is None
     with pytest.raises(ValueError, match="elapsed: got a run without clocks"):
         tele.metrics.elapsed(run.info)
+
+
+def test_stragglers_are_awaited_until_the_timeout_and_no_longer():
+    compute = network.constant([1.0, 4.0, 2.0])
+    net = tele.Network(network.same(0.5, 12.0), compute)
+    failures = tele.Failures(compute=compute, timeout=3.0)
+    run = timed(tele.UnreliableDSGD(graphs.chain(3), 0.1, failures), net, 3, 1)
+    # 1 is in the middle and too late: 0 and 2 wait for 3 s, and it for nobody.
+    assert run.state.free.high.tolist() == [3.0, 4.0, 3.0]
+    assert float(run.info.bytes[0]) == 0
+
+
+def test_the_dead_take_no_time():
+    net = tele.Network(network.same(0.5, 12.0), network.constant([1.0, 4.0, 2.0]))
+    down = tele.Failures(network.planned([0, 0, 0], [0, 9, 0]))
+    run = timed(tele.UnreliableDSGD(graphs.chain(3), 0.1, down), net, 3, 4)
+    assert run.state.free.high.tolist() == [4.0, 0.0, 8.0]
+
+
+@pytest.mark.parametrize("policy", ["respawn", "stale"])
+def test_a_lost_token_is_fetched_from_who_still_has_it(policy):
+    costs = np.arange(25.0).reshape(5, 5)
+    net = tele.Network(
+        network.matrices(costs, np.full((5, 5), np.inf)), network.constant(0.0)
+    )
+    down = network.planned([0, 0, 7, 0, 0], [0, 0, 8, 0, 0])
+    method = tele.UnreliableTeleportation(
+        tele.from_matrices(np.eye(2)), 0.1, tele.Failures(down), lost_token=policy
+    )
+    before, after = (timed(method, net, 5, rounds) for rounds in (7, 8))
+    holders = before.state.inner.nodes
+    assert 2 in holders.tolist(), "the seed has to let node 2 hold a token"
+    (lost,) = np.flatnonzero(np.asarray(holders) == 2).tolist()
+    source = holders[1 - lost] if policy == "respawn" else _before(method, net)[lost]
+    to = after.state.inner.nodes[lost]
+    start = float(before.state.free.high[source])
+    arrives = start + (costs[source, to] if source != to else 0)
+    expected = max(arrives, float(before.state.free.high[to]))
+    chex.assert_trees_all_close(float(after.state.free.high[to]), expected, rtol=1e-6)
+
+
+def _before(method, net):
+    """Who held the tokens in the round before the last."""
+    return timed(method, net, 5, 6).state.inner.nodes
