@@ -11,6 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tele_jax.compilations import count_compilations
+from tele_jax.metrics import elapsed
 from tele_jax.simulate import Run
 
 with contextlib.suppress(ImportError):  # not on Windows
@@ -74,7 +75,9 @@ class Progress:
         self._bar.close()
         name = f"{self._label}: " if self._label else ""
         done = record.num_done
-        if record.stopped:
+        if _is_dead(run):
+            record.log.warning(f"{name}{_since_when(run)}.")
+        elif record.stopped:
             record.log.warning(f"{name}stopped by its rule after {done} rounds.")
         elif done < self._num_rounds:
             record.log.warning(
@@ -118,6 +121,29 @@ class _Lines:
 
     def flush(self) -> None:
         """Lines are flushed already."""
+
+
+def nobody_is_left(run: Run) -> bool:
+    """Whether in all rounds of a run, or of all runs of a batch, all nodes are down."""
+    return run.info.active is not None and not np.asarray(run.info.active).any()
+
+
+def _is_dead(run: Run) -> bool:
+    """Whether all nodes are down in the last round."""
+    active = run.info.active
+    return active is not None and not np.asarray(active)[..., -1:].any()
+
+
+def _since_when(run: Run) -> str:
+    """In rounds, and in simulated time where there are clocks."""
+    active = np.asarray(run.info.active)
+    alive = active.reshape(-1, active.shape[-1]).any(axis=0)
+    first = int(alive.size - alive[::-1].argmax()) if alive.any() else 0
+    words = f"nobody is alive from round {first} on"
+    if run.info.seconds is not None:
+        seconds = elapsed(run.info).max()
+        words += f" ({seconds:.6g} s of simulated time)"
+    return words
 
 
 def _summary(run: Run) -> dict[str, str]:

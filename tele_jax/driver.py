@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from tele_jax._in_memory import InMemory
-from tele_jax._progress import Progress
+from tele_jax._progress import Progress, nobody_is_left
 from tele_jax.callbacks import Callback
 from tele_jax.simulate import Run
 
@@ -39,7 +39,7 @@ def drive(
     batches of the last round (``round_loss``) and, where it is measured, the accuracy
     of the mean model: their means over a batched run. Ctrl-C, or SIGTERM, stops within
     a chunk: what is done so far is kept. That a run diverged is said in words, and
-    never raised.
+    never raised. It stops after a chunk in which all nodes are down.
 
     With a ``directory`` the run survives being killed: called again, it goes on from
     the newest checkpoint, and returns bit by bit the run that was never interrupted.
@@ -93,7 +93,8 @@ def drive(
             length = (num_rounds, rounds_per_chunk)
             try:
                 for chunk in _chunks(simulate_chunk, record, *length, caught):
-                    record.stopped = stop is not None and bool(stop(chunk))
+                    ends = stop is not None and bool(stop(chunk))
+                    record.stopped = ends or nobody_is_left(chunk)
                     for callback in callbacks:
                         callback(chunk)
                     if due():

@@ -290,3 +290,26 @@ def test_what_a_run_took_is_said_in_lines_that_a_log_can_hold(capsys):
 def test_checkpoints_need_time_between_them(settings, sentence):
     with pytest.raises(ValueError, match=f"^drive: {sentence}"):
         drive(_chunk, num_rounds=6, rounds_per_chunk=3, **settings)
+
+
+def test_a_run_stops_when_nobody_is_left_and_says_since_when(capsys):
+    task = helpers.quadratic(4)
+    down = tele.network.planned([0, 5, 12, 17], [99, 99, 99, 99])
+    method = tele.UnreliableDSGD(tele.graphs.ring(4), 0.1, tele.Failures(down))
+    second = tele.Network(tele.network.same(), tele.network.constant(1.0))
+
+    def chunk(num_rounds, resume):
+        return tele.simulate(
+            tele.Timed(method, second),
+            task,
+            jnp.ones(3),
+            jax.random.key(0),
+            num_rounds=num_rounds,
+            resume=resume,
+        )
+
+    run = drive(chunk, num_rounds=60, rounds_per_chunk=10)
+    assert run.rounds.tolist() == [0, 10, 20, 30]
+    told = capsys.readouterr().err
+    assert "nobody is alive from round 17 on (17 s of simulated time)" in told
+    assert "simulated_s=17" in told
