@@ -130,15 +130,16 @@ def nobody_is_left(run: Run) -> bool:
 
 def _is_dead(run: Run) -> bool:
     """Whether all nodes are down in the last round."""
-    active = run.info.active
-    return active is not None and not np.asarray(active)[..., -1:].any()
+    if run.info.active is None:
+        return False
+    return not np.asarray(run.info.active)[..., -1:].any()
 
 
 def _since_when(run: Run) -> str:
     """In rounds, and in simulated time where there are clocks."""
     active = np.asarray(run.info.active)
     alive = active.reshape(-1, active.shape[-1]).any(axis=0)
-    first = int(alive.size - alive[::-1].argmax()) if alive.any() else 0
+    first = np.flatnonzero(alive).max(initial=-1) + 1
     words = f"nobody is alive from round {first} on"
     if run.info.seconds is not None:
         seconds = elapsed(run.info).max()

@@ -93,8 +93,7 @@ def drive(
             length = (num_rounds, rounds_per_chunk)
             try:
                 for chunk in _chunks(simulate_chunk, record, *length, caught):
-                    ends = stop is not None and bool(stop(chunk))
-                    record.stopped = ends or nobody_is_left(chunk)
+                    record.stopped = nobody_is_left(chunk) or _ends(stop, chunk)
                     for callback in callbacks:
                         callback(chunk)
                     if due():
@@ -109,6 +108,10 @@ def drive(
     if signal.SIGTERM in caught:
         signal.raise_signal(signal.SIGTERM)
     return run
+
+
+def _ends(stop: Callable[[Run], bool] | None, chunk: Run) -> bool:
+    return stop is not None and bool(stop(chunk))
 
 
 def _chunks(

@@ -129,14 +129,13 @@ class UnreliableTeleportation:
         nodes = self._draw(key, task.num_nodes, tokens.gone, t)
         active = nodes >= 0
         at = jnp.maximum(nodes, 0)
-        counts = None if state.draws is None else state.draws[at]
         after = base.local_step(
             data_key,
             task,
             tokens.params,
             tokens.memory,
             at,
-            counts,
+            None if state.draws is None else state.draws[at],
             base.at_round(self.learning_rate, t),
             self.direction,
         )
@@ -145,7 +144,7 @@ class UnreliableTeleportation:
         round_ = lossy.lose(self.topology.at(t), key, self.failures, nodes, active)
         params = lossy.gossip(round_, stepped)
         holders = jnp.where(active, nodes, jnp.where(tokens.gone, -1, tokens.source))
-        draws, copies = state.draws, state.copies
+        copies, draws = state.copies, state.draws
         if draws is not None:
             draws = draws.at[at].add(active.astype(jnp.int32))
         if copies is not None:
