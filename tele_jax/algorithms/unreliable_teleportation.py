@@ -86,8 +86,9 @@ class UnreliableTeleportation:
         next slot, in cyclic order, whose holder lives; on a ring a neighbour.
         ``"stale"``: what the node that it came from still has of it, one round old, and
         a copy as above where that node is down too. ``"shrink"``: nothing, the others
-        go on as k − 1. When all holders die at once, all is lost, and nothing more
-        happens.
+        go on as k − 1; its slot shows the model of the next one from then on, so that
+        what is measured of all slots is of live models. When all holders die at once,
+        all is lost, and nothing more happens.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=99, dim=4)
@@ -142,7 +143,7 @@ class UnreliableTeleportation:
         stepped = lossy.where(active, after.params, tokens.params)
         memory = lossy.where(active, after.memory, tokens.memory)
         round_ = lossy.lose(self.topology.at(t), key, self.failures, nodes, active)
-        params = lossy.gossip(round_, stepped)
+        params = _shown(lossy.gossip(round_, stepped), tokens.gone)
         holders = jnp.where(active, nodes, jnp.where(tokens.gone, -1, tokens.source))
         copies, draws = state.copies, state.draws
         if draws is not None:
@@ -215,6 +216,12 @@ def _next_true(mask: Array) -> Array:
     twice = jnp.where(jnp.tile(mask, 2), jnp.arange(2 * size), 2 * size)
     following = jax.lax.cummin(twice.astype(jnp.int32), reverse=True)[places + 1]
     return jnp.where(following < 2 * size, following % size, places)
+
+
+def _shown(slots: Slots, gone: Array) -> Slots:
+    """A token that is gone shows the next one that is there."""
+    donor = jnp.where(gone, _next_true(~gone), jnp.arange(gone.shape[0]))
+    return jax.tree.map(lambda leaf: leaf[donor], slots)
 
 
 def _drift(
