@@ -26,7 +26,7 @@ RTT_MS = np.array(
     ]
 )
 """Ping between Virginia, Oregon, Ireland and Tokyo, average times: measurements of 2020
-in github.com/vitorenesduarte/fantoch, folder latency_aws. The diagonal is within one."""
+in github.com/vitorenesduarte/fantoch, folder latency_aws. Diagonal: within one."""
 GBIT_PER_S = np.array(
     [
         [5.0, 0.79, 1.05, 0.524],
