@@ -9,10 +9,8 @@ from flax import struct
 from tele_jax import tree
 from tele_jax._types import Array, Key, Params, Slots
 from tele_jax.algorithms.base import Algorithm, Info, Traffic
-from tele_jax.mixing import AnyMixing, RankOne, Repeated
-from tele_jax.network import sending as send
+from tele_jax.network import phases
 from tele_jax.network.clocks import NEVER, Clock, after, midnight, since
-from tele_jax.network.collective import all_reduce_seconds
 from tele_jax.network.network import Network
 from tele_jax.tasks.base import Task
 
@@ -32,6 +30,22 @@ class TimedState(NamedTuple):
     def params(self) -> Slots:
         """The models, leaves [k, ...]."""
         return self.inner.params
+
+
+class Times(NamedTuple):
+    """When the parts of a round are done, seconds since the end of the last one."""
+
+    traffic: Traffic
+    start: Array
+    """float32[k]: when each node begins its step."""
+    computed: Array
+    """float32[k]: when it has taken it."""
+    done: Array
+    """float32[k]: when it has gossiped; −∞ for slots that nobody steps."""
+    latest: Array
+    """float32[]: when the last is done."""
+    sent: Array
+    """float32[]: bytes."""
 
 
 @struct.dataclass
@@ -80,124 +94,47 @@ class Timed:
     ) -> tuple[TimedState, Info]:
         """The algorithm's round, and the times at which its parts are done."""
         inner, info = self.algorithm.step(key, state.inner, task, t)
+        after_, times = self.time(key, state, inner, t)
+        return after_, info._replace(seconds=times.latest, bytes=times.sent)
+
+    def time(
+        self, key: Key, state: TimedState, inner: Any, t: Array
+    ) -> tuple[TimedState, Times]:
+        """What round t took, if it led to the state ``inner`` of the algorithm."""
+        network, now = self.network, state.now
         traffic = self.algorithm.traffic(key, state.inner, inner, t)
-        num_bytes = tree.num_bytes(inner.params) // tree.num_slots(inner.params)
-        network, nodes, now = self.network, traffic.nodes, state.now
         _check_overlap(self, traffic)
-        free, start, fetched = _fetch(network, traffic, state.free, now, num_bytes)
+        nodes = traffic.nodes
+        num_bytes = tree.num_bytes(inner.params) // tree.num_slots(inner.params)
+        free, start, fetched = phases.fetch(
+            network, traffic, state.free, now, num_bytes
+        )
         # Not one of the two keys that an algorithm splits its own into.
         seconds = network.compute.of(jax.random.fold_in(key, 2), nodes)
-        computed = start + seconds
-        clocks = state.computed
+        computed, clocks = start + seconds, state.computed
         if clocks is not None:
-            computed = jnp.maximum(start, since(_at(clocks, nodes), now) + seconds)
-            clocks = _set(clocks, nodes, after(now, computed))
-        done, gossiped = _gossip(network, traffic.gossip, nodes, computed, num_bytes)
+            computed = jnp.maximum(
+                start, since(phases.at(clocks, nodes), now) + seconds
+            )
+            clocks = phases.put(clocks, nodes, after(now, computed))
+        done, gossiped = phases.gossip(
+            network, traffic.gossip, nodes, computed, num_bytes
+        )
         if traffic.patience is not None:
             done = jnp.maximum(done, start + traffic.patience)
         done = jnp.where(nodes < 0, NEVER, done)
         latest = jnp.maximum(done.max(), 0.0)
         if network.barrier:
             done = jnp.full_like(done, latest)
-        free = _set(free, nodes, after(now, done))
-        times = TimedState(inner, free, clocks, after(now, latest))
-        return times, info._replace(seconds=latest, bytes=fetched + gossiped)
+        free = phases.put(free, nodes, after(now, done))
+        times = Times(traffic, start, computed, done, latest, fetched + gossiped)
+        return TimedState(inner, free, clocks, after(now, latest)), times
 
     def traffic(
         self, key: Key, before: TimedState, after: TimedState, t: Array
     ) -> Traffic:
         """The algorithm's."""
         return self.algorithm.traffic(key, before.inner, after.inner, t)
-
-
-def _fetch(
-    network: Network, traffic: Traffic, free: Clock, now: Clock, num_bytes: int
-) -> tuple[Clock, Array, Array]:
-    """Clocks after sending, when each node may begin its step, and the bytes sent."""
-    source, nodes = traffic.source, traffic.nodes
-    if source is None:
-        return free, since(_at(free, nodes), now), jnp.float32(0.0)
-    ready = jnp.where(source < 0, NEVER, since(_at(free, source), now))
-    mixing, sent = traffic.pull, jnp.float32(0.0)
-    if isinstance(mixing, Repeated):
-        first = jax.tree.map(lambda leaf: leaf[:-1], mixing.rounds)
-        ready, sent = _gossip(network, Repeated(first), source, ready, num_bytes)
-        mixing = jax.tree.map(lambda leaf: leaf[-1], mixing.rounds)
-    if isinstance(mixing, RankOne):
-        ready, sent = _gossip(network, mixing, source, ready, num_bytes)
-        mixing = None
-    if mixing is None:
-        messages = send.fetches(source, nodes, network.links, num_bytes)
-    else:
-        messages = send.messages(mixing, source, nodes, network.links, num_bytes)
-    start, all_sent = _starts(network, messages, ready)
-    if _blocks(network):
-        free = _set(free, source, after(now, all_sent))
-    own = since(_at(free, nodes), now)
-    listens = own if network.duplex == "half" else None
-    arrived = send.arrive(messages, ready, start, listens)
-    sent += num_bytes * messages.travels.sum(dtype=jnp.float32)
-    return free, jnp.maximum(arrived, own), sent
-
-
-def _gossip(
-    network: Network,
-    mixing: AnyMixing | None,
-    nodes: Array,
-    ready: Array,
-    num_bytes: int,
-) -> tuple[Array, Array]:
-    """When each slot is done, if it was ready then, and the bytes sent."""
-    if mixing is None:
-        return ready, jnp.float32(0.0)
-    if isinstance(mixing, Repeated):
-
-        def one_round(ready: Array, one: Any) -> tuple[Array, Array]:
-            return _gossip(network, one, nodes, ready, num_bytes)
-
-        done, sent = jax.lax.scan(one_round, ready, mixing.rounds)
-        return done, sent.sum()
-    if isinstance(mixing, RankOne):
-        takes_part = (mixing.receive != 0) & (nodes >= 0)
-        took = all_reduce_seconds(
-            network.all_reduce, nodes, takes_part, network.links, num_bytes
-        )
-        last = jnp.where(takes_part, ready, NEVER).max()
-        others = jnp.maximum(takes_part.sum(dtype=jnp.float32) - 1, 0)
-        return jnp.where(takes_part, last + took, ready), 2 * num_bytes * others
-    messages = send.messages(mixing, nodes, nodes, network.links, num_bytes)
-    start, all_sent = _starts(network, messages, ready)
-    listens = all_sent if network.duplex == "half" else None
-    done = jnp.maximum(ready, send.arrive(messages, ready, start, listens))
-    if _blocks(network):
-        done = jnp.maximum(done, all_sent)
-    return done, num_bytes * messages.travels.sum(dtype=jnp.float32)
-
-
-def _starts(
-    network: Network, messages: send.Sending, ready: Array
-) -> tuple[Array, Array]:
-    if network.sends == "serial":
-        return send.start_in_turn(messages, ready)
-    return send.start_at_once(messages, ready)
-
-
-def _blocks(network: Network) -> bool:
-    """Whether a node is busy until it has sent everything."""
-    return network.sends == "serial" or network.duplex == "half"
-
-
-def _at(clocks: Clock, nodes: Array) -> Clock:
-    return Clock(clocks.high[nodes], clocks.low[nodes])
-
-
-def _set(clocks: Clock, nodes: Array, moments: Clock) -> Clock:
-    """−1 is no node."""
-    nodes = jnp.where(nodes < 0, clocks.high.shape[0], nodes)
-    return Clock(
-        clocks.high.at[nodes].set(moments.high, mode="drop"),
-        clocks.low.at[nodes].set(moments.low, mode="drop"),
-    )
 
 
 def _check(timed: Timed, num_nodes: int) -> None:
