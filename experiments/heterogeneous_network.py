@@ -40,7 +40,7 @@ class Config:
     preset: Literal["quick", "full"] = "full"
     """quick: under three minutes on two cores; full: about half an hour. It decides the
     settings of which the default is None: alphas 0.1 10 (full: 0.1 0.3 1 10), 2 seeds
-    (4), 120 rounds (600), 12 evaluations (30), step sizes 0.2 0.6 (0.1 0.2 0.4 0.8),
+    (4), 120 rounds (600), 12 evaluations (30), step sizes 0.2 0.6 (0.2 0.4 0.8 1.6),
     crash rates 0 0.1 0.4 (0 0.02 0.05 0.1 0.2 0.4). quick leaves out the exponential
     graph, and two of the policies for lost tokens."""
     dataset: str = "digits"
@@ -89,7 +89,7 @@ def complete(config: Config) -> Config:
     quick = config.preset == "quick"
     decided: dict[str, Any] = {
         "alphas": (0.1, 10.0) if quick else (0.1, 0.3, 1.0, 10.0),
-        "rates": (0.2, 0.6) if quick else (0.1, 0.2, 0.4, 0.8),
+        "rates": (0.2, 0.6) if quick else (0.2, 0.4, 0.8, 1.6),
         "crash_rates": (0.0, 0.1, 0.4) if quick else (0.0, 0.02, 0.05, 0.1, 0.2, 0.4),
         "num_seeds": 2 if quick else 4,
         "num_rounds": 120 if quick else 600,
