@@ -311,6 +311,41 @@ def test_a_timed_run_is_resumed_bit_by_bit():
 
 
 @struct.dataclass
+class Still:
+    """A task with nothing to learn."""
+
+    num_nodes: int = struct.field(pytree_node=False)
+
+    def sample(self, key, node, count):
+        del key, node, count
+        return jnp.float32(0.0)
+
+    def loss(self, params, batch):
+        return params * batch
+
+
+def test_a_million_nodes_cost_what_the_active_ones_do():
+    n, k = 10**6, 64
+    links = network.clusters(
+        np.full(4, n // 4), np.full((4, 4), 0.1), np.full((4, 4), 1e3)
+    )
+    net = tele.Network(links, network.log_normal(1.0, 0.5))
+    timed_ = tele.Timed(tele.Teleportation(graphs.exponential(k), 0.1), net)
+    run = tele.simulate(timed_, Still(n), jnp.float32(0.0), KEY, num_rounds=20)
+    assert bool((run.info.seconds > 0.1).all())
+    # There are two numbers for every node, and only k of them are written.
+    traced = jax.make_jaxpr(
+        lambda state: timed_.step(KEY, state, Still(n), jnp.int32(1))
+    )(run.state)
+    large = [
+        equation.primitive.name
+        for equation in traced.jaxpr.eqns
+        if any(n in var.aval.shape for var in equation.outvars)
+    ]
+    assert large == ["scatter", "scatter"]
+
+
+@struct.dataclass
 class Silent:
     """An algorithm that does not say what it sends."""
 
