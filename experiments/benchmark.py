@@ -24,6 +24,7 @@ import jax
 from experiments import command, results
 from experiments.benchmarks import (
     building,
+    clocks,
     driving,
     measure,
     overhead,
@@ -43,6 +44,7 @@ Section = Literal[
     "search",
     "building",
     "driving",
+    "clocks",
 ]
 
 
@@ -130,6 +132,15 @@ def _driving(config: Config) -> list[Record]:
     )
 
 
+def _clocks(config: Config) -> list[Record]:
+    return clocks.clocks(
+        rounds=config.rounds,
+        many=config.many_nodes,
+        few=config.few_nodes,
+        pairs=config.pairs,
+    )
+
+
 SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "Do all compute the same? Sums of all parameters after 5 rounds": (
         "throughput",
@@ -149,6 +160,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     ),
     "Building topologies of 100,000 slots": ("building", _building),
     "What progress, chunks and checkpoints cost": ("driving", _driving),
+    "What simulated clocks cost": ("clocks", _clocks),
 }
 
 
