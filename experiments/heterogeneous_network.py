@@ -21,7 +21,7 @@ import numpy as np
 import tele_jax as tele
 from experiments import command, network_report, network_runs
 from experiments.network_figures import Crashed, Timings, Trained
-from experiments.network_presets import PRESETS
+from experiments.network_presets import PRESETS, RTT_MS
 from experiments.results import Folder
 from tele_jax import network
 
@@ -128,6 +128,13 @@ def check(config: Config) -> str:
             f"got target={full.target} and model_megabytes={full.model_megabytes}, "
             "expected 0 < target <= 1 and a weight above 0."
         )
+    if full.num_nodes < len(RTT_MS) or min(full.alphas) <= 0 or min(full.rates) <= 0:
+        raise ValueError(
+            f"got num_nodes={full.num_nodes}, alphas={full.alphas} and rates="
+            f"{full.rates}, expected a node in each of {len(RTT_MS)} regions, and "
+            "numbers above 0."
+        )
+    networks(full)  # refuses costs that are none
     return f"{config.preset}-{config.dataset}-n{config.num_nodes}"
 
 
@@ -180,26 +187,31 @@ def _best(run: tele.Run, rates: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def time(config: Any) -> dict[str, Timings]:
-    """Clocks of every method for every τ, nodes on a ring of good links, and then on
-    the real networks."""
+    """Clocks of every method on every network."""
     n = config.num_nodes
-    ring = network.neighbours_of(tele.graphs.ring(n))
-    factor = network_runs.BYTES / (1e6 * config.model_megabytes)
-    networks = [
-        tele.Network(
-            network.preferred(ring, slowdown, bandwidth=network_runs.BYTES),
-            network.constant(config.seconds_per_step),
-        )
-        for slowdown in config.slowdowns
-    ]
-    networks += [preset.build(n, factor) for preset in PRESETS]
-    written = [network_runs.written_down(net, n, config.sends) for net in networks]
+    written = networks(config)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *written)
     keys = network_runs.run_keys(config.seed, config.num_seeds)
     return {
         name: Timings(*network_runs.clocks(build, stacked, n, keys, config.num_rounds))
         for name, build in chosen_methods(config).items()
     }
+
+
+def networks(config: Any) -> list[tele.Network]:
+    """One for every τ, nodes on a ring of good links; then the real ones."""
+    n = config.num_nodes
+    ring = network.neighbours_of(tele.graphs.ring(n))
+    factor = network_runs.BYTES / (1e6 * config.model_megabytes)
+    found = [
+        tele.Network(
+            network.preferred(ring, slowdown, bandwidth=network_runs.BYTES),
+            network.constant(config.seconds_per_step),
+        )
+        for slowdown in config.slowdowns
+    ]
+    found += [preset.build(n, factor) for preset in PRESETS]
+    return [network_runs.written_down(net, n, config.sends) for net in found]
 
 
 def crash(config: Any, trained: dict[str, Trained], folder: Folder) -> list[Crashed]:

@@ -60,7 +60,7 @@ def image_tasks(config: Any) -> tuple[Any, list[Any]]:
 
 
 def accuracies(validation: Any, slots: Any, task: Any) -> tele.Metrics:
-    """Means over the live models, on test and on validation images."""
+    """Means over the models of all slots, those of nodes that are down included."""
     test = tele.metrics.each_slot(slots, task)
     return {
         "score": tele.metrics.each_slot(slots, validation)["slot_accuracy_mean"],

@@ -12,6 +12,7 @@ import numpy as np
 
 from tele_jax._types import Array, Params
 from tele_jax.algorithms.base import Algorithm, counts_draws
+from tele_jax.network.failures import check_numbers
 from tele_jax.tasks.base import Task
 
 
@@ -46,6 +47,13 @@ def check_topology(algorithm: Algorithm) -> None:
         f"graphs.ring(8), or from_matrices of mixing matrices: {name}(topology, "
         "learning_rate)."
     )
+
+
+def check_failures(algorithm: Algorithm) -> None:
+    """Refuse numbers of ``Failures`` that are out of range."""
+    inner = getattr(algorithm, "algorithm", algorithm)
+    if hasattr(inner, "failures"):
+        check_numbers(type(inner).__name__, inner.failures)
 
 
 def check_schedule(algorithm: Algorithm, done: Array | int, num_rounds: int) -> None:

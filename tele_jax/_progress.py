@@ -75,7 +75,7 @@ class Progress:
         self._bar.close()
         name = f"{self._label}: " if self._label else ""
         done = record.num_done
-        if _is_dead(run):
+        if nobody_is_left(run) and run.info.loss.size:
             record.log.warning(f"{name}{_since_when(run)}.")
         elif record.stopped:
             record.log.warning(f"{name}stopped by its rule after {done} rounds.")
@@ -124,23 +124,16 @@ class _Lines:
 
 
 def nobody_is_left(run: Run) -> bool:
-    """Whether in all rounds of a run, or of all runs of a batch, all nodes are down."""
-    return run.info.active is not None and not np.asarray(run.info.active).any()
-
-
-def _is_dead(run: Run) -> bool:
-    """Whether all nodes are down in the last round."""
-    if run.info.active is None:
-        return False
-    return not np.asarray(run.info.active)[..., -1:].any()
+    """Whether a run, or all runs of a batch, can never go on."""
+    ended = run.info.ended
+    return ended is not None and bool(np.asarray(ended)[..., -1:].all())
 
 
 def _since_when(run: Run) -> str:
     """In rounds, and in simulated time where there are clocks."""
-    active = np.asarray(run.info.active)
-    alive = active.reshape(-1, active.shape[-1]).any(axis=0)
-    first = np.flatnonzero(alive).max(initial=-1) + 1
-    words = f"nobody is alive from round {first} on"
+    ended = np.asarray(run.info.ended)
+    of_all = np.all(ended.reshape(-1, ended.shape[-1]), axis=0)
+    words = f"nothing is left from round {int(np.argmax(of_all))} on"
     if run.info.seconds is not None:
         seconds = elapsed(run.info).max()
         words += f" ({seconds:.6g} s of simulated time)"

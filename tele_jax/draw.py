@@ -42,8 +42,10 @@ def draw_living(
 ) -> Array:
     """``draw_active`` among the living: an ordered tuple of k distinct nodes.
 
-    The shuffle goes on beyond its first k places, and the dead are passed over: all
-    ordered tuples of living nodes are equally likely, and if the first k are alive,
+    The shuffle goes on beyond its first k places, up to place 4k + 16, and the dead are
+    passed over. If that is too short, when most nodes are down, all n are shuffled anew
+    (a ``vmap`` always does so, which costs time that grows with n). All ordered tuples
+    of living nodes are equally likely, and if the first k of the shuffle are alive,
     they are those of ``draw_active``.
 
     Args:
@@ -53,7 +55,7 @@ def draw_living(
       alive: whether nodes, int32[e], are up.
 
     Returns:
-      int32[k]; −1 at the end, where too few of the first 4k + 16 places are alive.
+      int32[k]; −1 at the end if fewer than k nodes are alive.
 
     >>> draw_living(jax.random.key(0), 9, 3, lambda nodes: nodes < 2).tolist()[2]
     -1
@@ -68,7 +70,18 @@ def draw_living(
     nodes = resolve_swaps(jnp.concatenate(swaps))
     living = alive(nodes)
     chosen = jnp.argsort(~living, stable=True)[:num_active]
-    return jnp.where(living[chosen], nodes[chosen], -1)
+    drawn = jnp.where(living[chosen], nodes[chosen], -1)
+    if places.size == num_nodes:
+        return drawn
+
+    def from_all() -> Array:
+        order = jax.random.permutation(jax.random.fold_in(key, 2), num_nodes)
+        order = order.astype(jnp.int32)
+        living = alive(order)
+        first = jnp.argsort(~living, stable=True)[:num_active]
+        return jnp.where(living[first], order[first], -1)
+
+    return jax.lax.cond(drawn[-1] < 0, from_all, lambda: drawn)
 
 
 def resolve_swaps(swaps: Array) -> Array:

@@ -39,7 +39,7 @@ def drive(
     batches of the last round (``round_loss``) and, where it is measured, the accuracy
     of the mean model: their means over a batched run. Ctrl-C, or SIGTERM, stops within
     a chunk: what is done so far is kept. That a run diverged is said in words, and
-    never raised. It stops after a chunk in which all nodes are down.
+    never raised. It stops when all nodes or models are lost for good.
 
     With a ``directory`` the run survives being killed: called again, it goes on from
     the newest checkpoint, and returns bit by bit the run that was never interrupted.

@@ -135,7 +135,7 @@ def beside(*mixings: AnyMixing) -> AnyMixing:
                 *(each.rounds for each in mixings if isinstance(each, Repeated))
             )
         )
-    tables = [table(each) for each in mixings]
+    tables = [_table(each) for each in mixings]
     longest = max(len(each.weights) for each in tables)
     starts = np.cumsum([0, *(num_slots(each) for each in tables)])
     padded = [_pad(each, longest) for each in tables]
@@ -156,13 +156,8 @@ def _pad(mixing: Mixing | Push, num_rows: int) -> Mixing | Push:
     )
 
 
-def table(mixing: AnyMixing) -> Mixing | Push:
-    """The same single round with every weight written down.
-
-    >>> from tele_jax import graphs
-    >>> table(graphs.complete(2).at(0)).weights.tolist()
-    [[0.5, 0.5], [0.5, 0.5]]
-    """
+def _table(mixing: AnyMixing) -> Mixing | Push:
+    """The same round with every weight written down."""
     assert not isinstance(mixing, Repeated)
     if not isinstance(mixing, RankOne):
         return mixing

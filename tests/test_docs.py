@@ -44,3 +44,14 @@ def test_the_long_run_of_the_page_runs_and_is_found_again(tmp_path, monkeypatch)
     described = set(re.findall(r"^\| `(\S+?)/?` \|", page, re.MULTILINE))
     found = {path.name for path in (tmp_path / "results" / "night").iterdir()}
     assert described == found - {"lock"}
+
+
+def test_the_networks_of_the_page_run():
+    page = (ROOT / "docs/networks.md").read_text()
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(example, names)
+    assert names["seconds"].shape == (100,)
+    assert int(names["run"].info.lost.sum()) > 0
+    for name in re.findall(r"`network\.(\w+)", page):
+        assert hasattr(tele.network, name), name

@@ -294,8 +294,10 @@ def test_checkpoints_need_time_between_them(settings, sentence):
 
 def test_a_run_stops_when_nobody_is_left_and_says_since_when(capsys):
     task = helpers.quadratic(4)
-    down = tele.network.planned([0, 5, 12, 17], [99, 99, 99, 99])
-    method = tele.UnreliableDSGD(tele.graphs.ring(4), 0.1, tele.Failures(down))
+    leave = tele.network.departures(jax.random.key(0), 0.2)
+    alive = [leave.alive(jnp.arange(4), jnp.int32(t)).any() for t in range(60)]
+    last = alive.index(False)
+    method = tele.UnreliableDSGD(tele.graphs.ring(4), 0.1, tele.Failures(leave))
     second = tele.Network(tele.network.same(), tele.network.constant(1.0))
 
     def chunk(num_rounds, resume):
@@ -308,8 +310,27 @@ def test_a_run_stops_when_nobody_is_left_and_says_since_when(capsys):
             resume=resume,
         )
 
-    run = drive(chunk, num_rounds=60, rounds_per_chunk=10)
-    assert run.rounds.tolist() == [0, 10, 20, 30]
+    run = drive(chunk, num_rounds=60, rounds_per_chunk=5)
+    assert run.rounds[-1] == 5 * (last // 5 + 1) < 60
     told = capsys.readouterr().err
-    assert "nobody is alive from round 17 on (17 s of simulated time)" in told
-    assert "simulated_s=17" in told
+    assert f"nothing is left from round {last} on ({last} s of simulated" in told
+    assert f"simulated_s={last}" in told
+
+
+def test_a_run_goes_on_when_nodes_come_back():
+    task = helpers.quadratic(4)
+    down = tele.Failures(tele.network.planned(np.full(4, 10), np.full(4, 20)))
+    method = tele.UnreliableDSGD(tele.graphs.ring(4), 0.1, down)
+
+    def chunk(num_rounds, resume):
+        return tele.simulate(
+            method,
+            task,
+            jnp.ones(3),
+            jax.random.key(0),
+            num_rounds=num_rounds,
+            resume=resume,
+        )
+
+    run = drive(chunk, num_rounds=30, rounds_per_chunk=5)
+    assert run.rounds[-1] == 30

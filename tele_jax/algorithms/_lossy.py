@@ -45,23 +45,28 @@ def lose(
         )
     awaited = failures.in_time(key, nodes)
     takes_part = active & awaited
-    if isinstance(mixing, RankOne) and failures.drop is None:
+    if isinstance(mixing, RankOne):
+        if failures.drop is not None:
+            raise ValueError(
+                "Failures: got drop for a complete topology, whose gossip is an "
+                "all-reduce and not messages between pairs; use drop=None, or "
+                "from_matrices(np.full((1, k, k), 1 / k))."
+            )
         # An all-reduce waits for nobody, and begins when the timeout is over.
         late = jnp.any(active & ~awaited) & active
         kept = rewiring.restrict(mixing, takes_part)
         return Lossy(kept, jnp.zeros_like(mixing.own), _patience(failures, late))
-    table = rewiring.table(mixing)
-    other = table[0]
+    other = mixing[0]
     own = jnp.broadcast_to(jnp.arange(nodes.shape[0]), other.shape)
-    sender, receiver = (other, own) if isinstance(table, Mixing) else (own, other)
+    sender, receiver = (other, own) if isinstance(mixing, Mixing) else (own, other)
     is_cut = failures.cut(key, nodes[sender], nodes[receiver])
     both = takes_part[sender] & takes_part[receiver]
-    kept, returned = rewiring.cut(table, ~both | is_cut)
+    kept, returned = rewiring.cut(mixing, ~both | is_cut)
     in_vain = (
         active[sender]
         & ~awaited[sender]
         & takes_part[receiver]
-        & (table.weights != 0)
+        & (mixing.weights != 0)
         & ~is_cut
     )
     late = jnp.zeros(nodes.shape, bool).at[receiver].max(in_vain)

@@ -28,7 +28,8 @@ class Info(NamedTuple):
     """What a round reports and may be thrown away."""
 
     loss: Array
-    """float32[]: mean over the slots of the loss on the batch, before the step."""
+    """float32[]: mean over the slots of the loss on the batch, before the step; 0 where
+    failures left nobody to take one."""
     messages: Array
     """int32[]: models sent between nodes; 2³¹ − 1 if there are more."""
     seconds: Array | None = None
@@ -41,6 +42,8 @@ class Info(NamedTuple):
     """int32[]: models that were lost with their holders; None where nothing fails."""
     drift: Array | None = None
     """float32[]: how far failures moved the mean model, ‖Δx̄‖; None likewise."""
+    ended: Array | None = None
+    """bool[]: all nodes are gone for good, or all models lost; None likewise."""
 
 
 def reported(info: Info) -> dict[str, Array]:
@@ -65,6 +68,8 @@ class Traffic(NamedTuple):
     """What was averaged on the way from there; None: every slot's own model."""
     patience: Array | None = None
     """float32[k]: seconds since it began for which a slot waited in vain."""
+    resting: Array | None = None
+    """int32[k]: nodes that are down, and go on when this round is over; −1: none."""
 
 
 class State(Protocol):

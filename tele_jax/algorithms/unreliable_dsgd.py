@@ -26,7 +26,7 @@ class UnreliableDSGD:
     there when it is back. With nothing that fails, every number is that of ``DSGD``.
     ``Info.active`` counts the nodes that are up, and ``Info.drift`` is how far gossip
     moved their mean: 0, up to rounding, where W is symmetric and links are cut both
-    ways.
+    ways. Metrics of all slots include the models of nodes that are down.
 
     Args:
       topology: one slot per node, with one round of gossip per step.
@@ -50,7 +50,7 @@ class UnreliableDSGD:
 
     def init(self, params: Params, task: Task) -> DSGDState:
         """Every node starts from the same model."""
-        fail.check("UnreliableDSGD", self.failures, task.num_nodes)
+        fail.check_sizes("UnreliableDSGD", self.failures, task.num_nodes)
         whole = DSGD(self.topology, self.learning_rate, self.direction)
         return whole.init(params, task)
 
@@ -80,6 +80,7 @@ class UnreliableDSGD:
             count_messages(round_.kept),
             active=alive.sum(dtype=jnp.int32),
             lost=jnp.int32(0),
+            ended=~alive.any() & self._for_good(),
             drift=lossy.norm(
                 jax.tree.map(
                     jnp.subtract,
@@ -97,8 +98,15 @@ class UnreliableDSGD:
         del before, after
         nodes, alive = self._alive(t)
         round_ = lossy.lose(self.topology.at(t), key, self.failures, nodes, alive)
-        at = jnp.where(alive, nodes, -1)
-        return base.Traffic(at, round_.kept, patience=round_.patience)
+        return base.Traffic(
+            jnp.where(alive, nodes, -1),
+            round_.kept,
+            patience=round_.patience,
+            resting=jnp.where(alive, -1, nodes),
+        )
+
+    def _for_good(self) -> bool:
+        return self.failures.crashes is not None and self.failures.crashes.for_good
 
     def _alive(self, t: Array) -> tuple[Array, Array]:
         nodes = jnp.arange(self.topology.num_slots, dtype=jnp.int32)

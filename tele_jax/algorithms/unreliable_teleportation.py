@@ -61,6 +61,11 @@ class Tokens(NamedTuple):
     gone: Array
     """bool[k]: which are not there any more."""
 
+    def fetched_by(self, nodes: Array) -> Array:
+        """int32[]: how many move to these nodes, −1 for nobody."""
+        moves = (nodes >= 0) & (self.source >= 0) & (self.source != nodes)
+        return moves.sum(dtype=jnp.int32)
+
     @property
     def source(self) -> Array:
         """int32[k]: where each is fetched from."""
@@ -107,7 +112,7 @@ class UnreliableTeleportation:
 
     def init(self, params: Params, task: Task) -> UnreliableState:
         """All tokens start from the same model."""
-        fail.check("UnreliableTeleportation", self.failures, task.num_nodes)
+        fail.check_sizes("UnreliableTeleportation", self.failures, task.num_nodes)
         if self.lost_token not in ("respawn", "stale", "shrink"):
             raise ValueError(
                 f"UnreliableTeleportation: got lost_token={self.lost_token!r}, "
@@ -150,12 +155,12 @@ class UnreliableTeleportation:
             draws = draws.at[at].add(active.astype(jnp.int32))
         if copies is not None:
             copies = Copies(tokens.params, tokens.memory, tokens.source)
-        moves = active & (tokens.source >= 0) & (tokens.source != nodes)
         info = base.Info(
             lossy.mean_loss(after.losses, active),
-            add_counts(moves.sum(dtype=jnp.int32), count_messages(round_.kept)),
+            add_counts(tokens.fetched_by(nodes), count_messages(round_.kept)),
             active=active.sum(dtype=jnp.int32),
             lost=tokens.lost.sum(dtype=jnp.int32),
+            ended=tokens.gone.all(),
             drift=_drift(state, tokens, stepped, params),
         )
         state = UnreliableState(

@@ -18,6 +18,8 @@ def check(
     more_than: float = -np.inf,
     at_most: float = np.inf,
     finite: bool = True,
+    single: bool = False,
+    whole: bool = False,
 ) -> Any:
     """The value, if all of it is within the range; what is traced is not looked at.
 
@@ -27,6 +29,10 @@ def check(
     >>> check("same", "latency", 0.1)
     0.1
     """
+    if single and np.shape(value) != ():
+        raise ValueError(
+            f"{name}: got {what} of shape {np.shape(value)}, expected one number."
+        )
     if isinstance(value, jax.core.Tracer):
         return value
     try:
@@ -36,12 +42,15 @@ def check(
     right = (given >= at_least) & (given > more_than) & (given <= at_most)
     if finite:
         right &= np.isfinite(given)
+    if whole:
+        right &= given == np.round(given)
     if not right.all():
         least = f"more than {more_than:g}" if more_than >= at_least else ""
         least = least or f"at least {at_least:g}"
         most = f" and at most {at_most:g}" if at_most < np.inf else ""
+        kind = "an integer of " * whole or "a finite number of " * finite
         some = f"{what}={given[~right].ravel()[0]:g}" + " among them" * (given.ndim > 0)
-        raise ValueError(f"{name}: got {some}, expected {least}{most}.")
+        raise ValueError(f"{name}: got {some}, expected {kind}{least}{most}.")
     return value
 
 

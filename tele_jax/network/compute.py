@@ -68,7 +68,7 @@ def log_normal(seconds: Scalar, sigma: Scalar) -> Compute:
     >>> log_normal(1.0, 0.0).of(jax.random.key(0), jnp.arange(2)).tolist()
     [1.0, 1.0]
     """
-    numbers.check("log_normal", "sigma", sigma)
+    numbers.check("log_normal", "sigma", sigma, single=True)
     return Compute(_seconds("log_normal", seconds), sigma=sigma)
 
 
@@ -89,7 +89,7 @@ def shifted_exponential(seconds: Scalar, delay: Scalar) -> Compute:
     >>> bool((times > 1).all())
     True
     """
-    numbers.check("shifted_exponential", "delay", delay)
+    numbers.check("shifted_exponential", "delay", delay, single=True)
     return Compute(_seconds("shifted_exponential", seconds), delay=delay)
 
 

@@ -4,7 +4,7 @@ Nothing here has a state: whether node i is down in round t follows from a key, 
 so asking for the k active nodes costs nothing for the other n − k.
 """
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ from tele_jax.network.compute import Compute
 
 class Crashes(Protocol):
     """When which node is down: a frozen pytree dataclass."""
+
+    for_good: ClassVar[bool]
+    """Whether nobody ever comes back."""
 
     @property
     def num_nodes(self) -> int | None:
@@ -35,6 +38,7 @@ class Outages:
     probability: Scalar
     duration: Scalar
     num_nodes: None = struct.field(pytree_node=False, default=None)
+    for_good: ClassVar[bool] = False
 
     def alive(self, nodes: Array, t: Array) -> Array:
         """By the window of the node that round t falls into."""
@@ -63,8 +67,8 @@ def outages(key: Key, probability: Scalar, duration: Scalar) -> Outages:
     >>> 0 < int(ten.sum()) < 10
     True
     """
-    numbers.check("outages", "probability", probability, at_most=1.0)
-    numbers.check("outages", "duration", duration, at_least=1.0)
+    numbers.check("outages", "probability", probability, at_most=1.0, single=True)
+    numbers.check("outages", "duration", duration, at_least=1.0, whole=True)
     return Outages(key, probability, jnp.asarray(duration, jnp.int32))
 
 
@@ -75,6 +79,7 @@ class Departures:
     key: Key
     rate: Scalar
     num_nodes: None = struct.field(pytree_node=False, default=None)
+    for_good: ClassVar[bool] = True
 
     def alive(self, nodes: Array, t: Array) -> Array:
         """Until the node's own last round."""
@@ -92,13 +97,13 @@ def departures(key: Key, rate: Scalar) -> Departures:
 
     Args:
       key: decides who and when; a leaf.
-      rate: the probability, 0 to less than 1; a leaf. All are up in round 0.
+      rate: the probability, 0 to 0.999999; a leaf. All are up in round 0.
 
     >>> left = departures(jax.random.key(0), 0.1).alive(jnp.arange(9), jnp.int32(500))
     >>> int(left.sum())
     0
     """
-    numbers.check("departures", "rate", rate, at_most=np.nextafter(1.0, 0.0))
+    numbers.check("departures", "rate", rate, at_most=0.999999, single=True)
     return Departures(key, rate)
 
 
@@ -110,6 +115,7 @@ class Planned:
     """int32[n]"""
     end: Array
     """int32[n]"""
+    for_good: ClassVar[bool] = False
 
     @property
     def num_nodes(self) -> int:
@@ -138,6 +144,8 @@ def planned(first: np.ndarray, end: np.ndarray) -> Planned:
             f"planned: got first and end of shapes {both[0].shape} and "
             f"{both[1].shape}, expected one round for every node in each."
         )
+    for what, given in zip(("first", "end"), both, strict=True):
+        numbers.check("planned", what, given, whole=True)
     return Planned(*(jnp.asarray(part, jnp.int32) for part in both))
 
 
@@ -152,9 +160,11 @@ class Failures:
         None: never.
       one_way: each direction is cut on its own. Every slot still averages, but the mean
         drifts.
-      compute: the seconds of a local step, the network's own if the run is ``Timed``.
+      compute: the seconds of a local step; give the very object that the network has
+        if the run is ``Timed``.
       timeout: slots whose step takes longer are not awaited: they neither send nor
-        receive in this round, and keep what they computed.
+        receive in this round, and keep what they computed. It bounds how long a step is
+        waited for, not how far behind a slot is that was late before.
 
     >>> Failures(drop=0.1).one_way
     False
@@ -199,10 +209,21 @@ class Failures:
         return found & (i != j)
 
 
-def check(name: str, failures: Failures, num_nodes: int) -> None:
-    """Refuse numbers out of range, and what is made for another number of nodes."""
+def check_numbers(name: str, failures: Failures) -> None:
+    """Refuse, on the host, numbers out of range."""
+    if not isinstance(failures, Failures):
+        raise ValueError(
+            f"{name}: got {type(failures).__name__} as failures, expected Failures("
+            "crashes, drop=...)."
+        )
     if failures.drop is not None:
-        numbers.check(name, "drop", failures.drop, at_most=1.0)
+        numbers.check(name, "drop", failures.drop, at_most=1.0, single=True)
+    if failures.timeout is not None:
+        numbers.check(name, "timeout", failures.timeout, single=True)
+
+
+def check_sizes(name: str, failures: Failures, num_nodes: int) -> None:
+    """Refuse what is made for another number of nodes."""
     if (failures.timeout is None) != (failures.compute is None):
         raise ValueError(
             f"{name}: got one of timeout and compute, expected both or none: what "

@@ -32,7 +32,7 @@ class Sending(NamedTuple):
 
 
 def messages(
-    mixing: Mixing | Push, source: Array, target: Array, links: Links, num_bytes: int
+    mixing: Mixing | Push, source: Array, target: Array, links: Links, num_bytes: float
 ) -> Sending:
     """What a round of gossip sends, if slot j is at ``source[j]`` before, and then at
     ``target[j]``.
@@ -49,7 +49,7 @@ def messages(
     return _priced(sender, receiver, needed, source, target, links, num_bytes)
 
 
-def fetches(source: Array, target: Array, links: Links, num_bytes: int) -> Sending:
+def fetches(source: Array, target: Array, links: Links, num_bytes: float) -> Sending:
     """Every slot moves from ``source[a]`` to ``target[a]``."""
     slots = jnp.arange(source.shape[0])
     needed = jnp.ones(source.shape, bool)
@@ -63,7 +63,7 @@ def _priced(
     source: Array,
     target: Array,
     links: Links,
-    num_bytes: int,
+    num_bytes: float,
 ) -> Sending:
     i, j = source[sender], target[receiver]
     needed = needed & (i >= 0) & (j >= 0)
@@ -76,7 +76,7 @@ def _priced(
 def cost(links: Links, i: Array, j: Array, num_bytes: float) -> tuple[Array, Array]:
     """Latency and transfer time of a message from nodes i to nodes j, seconds."""
     link = links.between(jnp.maximum(i, 0), jnp.maximum(j, 0))
-    return link.latency, num_bytes / link.bandwidth
+    return link.latency, float(num_bytes) / link.bandwidth
 
 
 def start_at_once(sending: Sending, ready: Array) -> tuple[Array, Array]:

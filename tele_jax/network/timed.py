@@ -9,6 +9,7 @@ from flax import struct
 from tele_jax import tree
 from tele_jax._types import Array, Key, Params, Slots
 from tele_jax.algorithms.base import Algorithm, Info, Traffic
+from tele_jax.mixing import RankOne
 from tele_jax.network import phases
 from tele_jax.network.clocks import NEVER, Clock, after, midnight, since
 from tele_jax.network.network import Network
@@ -105,7 +106,7 @@ class Timed:
         traffic = self.algorithm.traffic(key, state.inner, inner, t)
         _check_overlap(self, traffic)
         nodes = traffic.nodes
-        num_bytes = tree.num_bytes(inner.params) // tree.num_slots(inner.params)
+        num_bytes = tree.num_bytes(inner.params) / tree.num_slots(inner.params)
         free, start, fetched = phases.fetch(
             network, traffic, state.free, now, num_bytes
         )
@@ -117,16 +118,22 @@ class Timed:
                 start, since(phases.at(clocks, nodes), now) + seconds
             )
             clocks = phases.put(clocks, nodes, after(now, computed))
-        done, gossiped = phases.gossip(
-            network, traffic.gossip, nodes, computed, num_bytes
-        )
+        waited = computed
         if traffic.patience is not None:
-            done = jnp.maximum(done, start + traffic.patience)
+            waited = jnp.maximum(computed, start + traffic.patience)
+        # An all-reduce begins when everybody knows who takes part.
+        ready = waited if isinstance(traffic.gossip, RankOne) else computed
+        done, gossiped = phases.gossip(network, traffic.gossip, nodes, ready, num_bytes)
+        done = jnp.maximum(done, waited)
         done = jnp.where(nodes < 0, NEVER, done)
         latest = jnp.maximum(done.max(), 0.0)
         if network.barrier:
             done = jnp.full_like(done, latest)
         free = phases.put(free, nodes, after(now, done))
+        if traffic.resting is not None:
+            free = phases.put(free, traffic.resting, after(now, latest))
+            if clocks is not None:
+                clocks = phases.put(clocks, traffic.resting, after(now, latest))
         times = Times(traffic, start, computed, done, latest, fetched + gossiped)
         return TimedState(inner, free, clocks, after(now, latest)), times
 
@@ -140,6 +147,11 @@ class Timed:
 def _check(timed: Timed, num_nodes: int) -> None:
     """Refuse, while tracing, a network of another size or what has no traffic."""
     algorithm, network = timed.algorithm, timed.network
+    if not isinstance(network, Network):
+        raise ValueError(
+            f"Timed: got {type(network).__name__} as network, expected "
+            "Network(links, compute)."
+        )
     name = type(algorithm).__name__
     if not hasattr(algorithm, "traffic"):
         raise ValueError(

@@ -31,7 +31,7 @@ class Trace(NamedTuple):
     source: np.ndarray
     """int[rounds, k]: who had the slot before; −1 for nobody."""
     lost: np.ndarray
-    """bool[rounds, k]: tokens whose holder died before the round."""
+    """bool[rounds, k]: slots whose node died before the round."""
     gossip: list[np.ndarray]
     """Of every round the models sent after the steps, (sender, receiver), int[e, 2]."""
     pulls: list[np.ndarray]
@@ -89,16 +89,24 @@ def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
         state, times = timed.time(round_key, state, inner, jnp.int32(t))
         traffic = times.traffic
         source = traffic.nodes if traffic.source is None else traffic.source
-        moments = (now + np.asarray(part, np.float64) for part in times[1:4])
+        start, computed, done = (
+            now + np.asarray(part, np.float64) for part in times[1:4]
+        )
+        if rows:  # who rests is where it was
+            done = np.where(np.isfinite(done), done, rows[-1][3])
         had = np.asarray(source if holders is None else holders)
         died = (had >= 0) & (np.asarray(source) != had)
-        rows.append((np.asarray(traffic.nodes), *moments, had, died))
+        nodes = np.asarray(traffic.nodes)
+        if rows and traffic.source is None:  # models stay at their nodes
+            had = rows[-1][0]
+            died = (nodes < 0) & (had >= 0)
+        rows.append((nodes, start, computed, done, had, died))
         gossip.append(_pairs(traffic.gossip))
         pulls.append(_pairs(traffic.pull if t else None))
         now += float(times.latest)
     columns = [np.stack(column) for column in zip(*rows, strict=True)]
-    nodes, start, computed, done, held, lost = columns
-    return Trace(nodes, start, computed, done, held, lost, gossip, pulls)
+    nodes, start, computed, done, had, died = columns
+    return Trace(nodes, start, computed, done, had, died, gossip, pulls)
 
 
 def _pairs(mixing: Any) -> np.ndarray:
@@ -116,8 +124,8 @@ def space_time(
     """Nodes against simulated time: steps, hops of tokens, gossip, lost tokens.
 
     A bar is a local step in the colour of its token, an arrow a token that moves to its
-    next node, a grey line a model that is gossiped, and a cross a holder that died with
-    its token.
+    next node, a grey line a model that is gossiped, and a cross a node that died, with
+    its token if it held one.
 
     Args:
       traced: what ``trace`` gives.

@@ -96,6 +96,24 @@ def test_a_draw_with_too_few_living_is_short():
     assert drawn.tolist() == [3, -1, -1, -1]
 
 
+def test_most_may_be_dead_and_the_draw_is_whole_and_uniform():
+    @jax.jit
+    def draw(key):
+        return draw_living(key, 1000, 3, lambda nodes: nodes % 200 == 7)
+
+    drawn = np.stack([draw(key) for key in jax.random.split(jax.random.key(8), 2000)])
+    living = np.arange(7, 1000, 200)
+    assert np.isin(drawn, living).all()
+    assert all(len({*row.tolist()}) == 3 for row in drawn)
+    counts = np.array([(drawn == node).sum(axis=0) for node in living])
+    # χ² with 4 degrees of freedom for each of 3 places: above 18.5 once in a thousand.
+    assert (((counts - 400) ** 2 / 400).sum(axis=0) < 18.5).all()
+
+
+def test_all_nodes_up_in_round_zero_at_any_rate():
+    assert _alive(network.departures(jax.random.key(0), 0.999999), 0).all()
+
+
 TASK = tele.tasks.least_squares(jax.random.key(0), num_nodes=6, dim=3)
 
 
@@ -105,6 +123,15 @@ TASK = tele.tasks.least_squares(jax.random.key(0), num_nodes=6, dim=3)
         (lambda key: network.outages(key, 1.5, 3), "outages: got probability=1.5"),
         (lambda key: network.outages(key, 0.5, 0), "outages: got duration=0"),
         (lambda key: network.departures(key, 1.0), "departures: got rate=1"),
+        (
+            lambda key: network.outages(key, 0.5, 1.9),
+            "outages: got duration=1.9, expected an integer of at least 1",
+        ),
+        (
+            lambda key: network.outages(key, [0.5, 0.1], 2),
+            r"outages: got probability of shape \(2,\), expected one number",
+        ),
+        (lambda key: network.planned([1.7], [2]), "planned: got first=1.7 among them"),
         (
             lambda key: network.planned([1, 2], [3]),
             r"planned: got first and end of shapes \(2,\) and \(1,\)",
@@ -128,6 +155,23 @@ def test_bad_crashes_are_told(build, words):
             tele.Failures(timeout=1.0),
             graphs.ring(6),
             "got one of timeout and compute, expected both or none",
+        ),
+        (tele.Failures(drop=1.5), graphs.ring(6), "got drop=1.5, expected"),
+        (tele.Failures(drop=np.nan), graphs.ring(6), "got drop=nan, expected"),
+        (
+            tele.Failures(compute=network.constant(1.0), timeout=-1.0),
+            graphs.ring(6),
+            "got timeout=-1, expected a finite number of at least 0",
+        ),
+        (
+            network.outages(jax.random.key(0), 0.1, 3),
+            graphs.ring(6),
+            "got Outages as failures, expected Failures",
+        ),
+        (
+            tele.Failures(drop=0.0),
+            graphs.complete(6),
+            "Failures: got drop for a complete topology",
         ),
         (
             tele.Failures(drop=0.1),

@@ -69,14 +69,17 @@ def test_a_rule_may_have_leaves():
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: network.same(-0.1), "same: got latency=-0.1, expected at least 0"),
+        (
+            lambda: network.same(-0.1),
+            "same: got latency=-0.1, expected a finite number of at least 0",
+        ),
         (lambda: network.same(np.nan), "same: got latency=nan"),
         (lambda: network.same(0.1, 0.0), "same: got bandwidth=0, expected more than 0"),
         (lambda: network.same("fast"), "same: got latency='fast', expected numbers"),
         (lambda: network.same([0.1, 0.2]), r"same: got latency of shape \(2,\)"),
         (
             lambda: network.preferred(np.array([[1, 0]]), 0.5),
-            "preferred: got slowdown=0.5, expected at least 1",
+            "preferred: got slowdown=0.5, expected a finite number of at least 1",
         ),
         (
             lambda: network.preferred(np.array([[1, 2]]), 5.0),
@@ -129,17 +132,22 @@ def test_a_rule_may_have_leaves():
         ),
         (
             lambda: network.matrices(-ONES, ONES),
-            "matrices: got latency=-1 among them, expected at least 0",
+            "matrices: got latency=-1 among them, expected a finite",
         ),
         (
             lambda: network.constant([1.0, -1.0]),
-            "constant: got seconds=-1 among them, expected at least 0",
+            "constant: got seconds=-1 among them, expected a finite",
         ),
         (
             lambda: network.constant(ONES),
             r"constant: got seconds of shape \(2, 2\), expected one number or one",
         ),
         (lambda: network.log_normal(1.0, -0.5), "log_normal: got sigma=-0.5"),
+        (
+            lambda: network.log_normal(1.0, [0.1, 0.2]),
+            r"log_normal: got sigma of shape \(2,\), expected one number",
+        ),
+        (lambda: network.same(np.inf), "same: got latency=inf, expected a finite"),
         (
             lambda: network.shifted_exponential(1.0, np.nan),
             "shifted_exponential: got delay=nan",

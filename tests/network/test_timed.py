@@ -371,6 +371,10 @@ class Silent:
             "Timed: Teleportation moves its models",
         ),
         (
+            lambda net: tele.Timed(tele.DSGD(graphs.ring(5), 0.1), net.links),
+            "Timed: got Matrices as network, expected",
+        ),
+        (
             lambda net: tele.Timed(Silent(), net),
             "Timed: Silent does not say what it sends",
         ),
@@ -418,7 +422,23 @@ def test_the_dead_take_no_time():
     net = tele.Network(network.same(0.5, 12.0), network.constant([1.0, 4.0, 2.0]))
     down = tele.Failures(network.planned([0, 0, 0], [0, 9, 0]))
     run = timed(tele.UnreliableDSGD(graphs.chain(3), 0.1, down), net, 3, 4)
-    assert run.state.free.high.tolist() == [4.0, 0.0, 8.0]
+    assert run.state.free.high.tolist() == [4.0, 8.0, 8.0]
+
+
+def test_who_comes_back_begins_when_the_others_are():
+    net = tele.Network(network.same(), network.constant([1.0, 100.0, 1.0]))
+    down = tele.Failures(network.planned([0, 0, 0], [0, 9, 0]))
+    run = timed(tele.UnreliableDSGD(graphs.ring(3), 0.1, down), net, 3, 11)
+    assert run.info.seconds.tolist() == [1.0] * 9 + [100.0, 100.0]
+
+
+def test_an_all_reduce_begins_when_the_timeout_is_over():
+    compute = network.constant([1.0, 1.0, 1.0, 100.0])
+    net = tele.Network(network.same(1.25), compute)
+    failures = tele.Failures(compute=compute, timeout=10.0)
+    run = timed(tele.UnreliableDSGD(graphs.complete(4), 0.1, failures), net, 4, 1)
+    # Three take part: 2 (3 − 1) steps of 1.25 s.
+    assert run.state.free.high.tolist() == [15.0, 15.0, 15.0, 100.0]
 
 
 @pytest.mark.parametrize("policy", ["respawn", "stale"])

@@ -90,3 +90,16 @@ def test_too_much_or_nothing_is_told(num_nodes, num_rounds):
     timed = tele.Timed(METHODS["merged"][0], NET)
     with pytest.raises(ValueError, match="trace: got num_rounds="):
         plot.trace(timed, KEY, num_nodes=num_nodes, num_rounds=num_rounds)
+
+
+def test_nodes_of_dsgd_that_die_are_marked():
+    down = tele.Failures(network.planned([0, 2, 0], [0, 6, 0]))
+    method = tele.UnreliableDSGD(graphs.ring(3), 0.1, down)
+    traced = plot.trace(tele.Timed(method, NET.replace(compute=network.constant(1.0))),
+                        KEY, num_nodes=3, num_rounds=4)  # fmt: skip
+    assert np.argwhere(traced.lost).tolist() == [[2, 1]]
+    axes = plot.space_time(traced)
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "x"] == [
+        1
+    ]
+    plt.close(axes.figure)
