@@ -91,6 +91,7 @@ def simulate(
     done = 0 if resume is None else resume.rounds[-1]
     checks.check_topology(algorithm)
     checks.check_failures(algorithm)
+    checks.check_rule(algorithm, task.num_nodes)
     checks.check_schedule(algorithm, done, num_rounds)
     if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
         observe = jax.tree_util.Partial(observe)

@@ -92,8 +92,8 @@ class UnreliableTeleportation:
         ``"stale"``: what the node that it came from still has of it, one round old, and
         a copy as above where that node is down too. ``"shrink"``: nothing, the others
         go on as k − 1; its slot shows the model of the next one from then on, so that
-        what is measured of all slots is of live models. When all holders die at once,
-        all is lost, and nothing more happens.
+        what is measured of all slots is of live models, that one counted again. When
+        all holders die at once, all is lost, and nothing more happens.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=99, dim=4)

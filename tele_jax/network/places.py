@@ -49,6 +49,9 @@ def clusters(sizes: np.ndarray, latency: np.ndarray, bandwidth: np.ndarray) -> C
         raise ValueError(f"clusters: got sizes {sizes}, expected one or more integers.")
     if given.min() < 1:
         raise ValueError(f"clusters: got a size of {given.min()}, expected at least 1.")
+    if not any(isinstance(part, jax.core.Tracer) for part in (latency, bandwidth)):
+        each = np.asarray(latency, np.float64), np.asarray(bandwidth, np.float64)
+        _check_reachable("clusters", "cluster", *each)
     shape = (given.size, given.size)
     costs = numbers.check_costs(
         "clusters", latency, bandwidth, shape, f"{given.size} clusters"
@@ -146,7 +149,7 @@ def matrices(latency: np.ndarray, bandwidth: np.ndarray) -> Matrices:
     size = np.shape(latency)[0] if np.ndim(latency) else 0
     if not any(isinstance(part, jax.core.Tracer) for part in (latency, bandwidth)):
         latency, bandwidth = _without_diagonal(latency, bandwidth)
-        _check_reachable(latency, bandwidth)
+        _check_reachable("matrices", "node", latency, bandwidth)
     shape = (size, size)
     return Matrices(
         *numbers.check_costs("matrices", latency, bandwidth, shape, f"{size} nodes")
@@ -162,14 +165,16 @@ def _without_diagonal(*given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return latency, bandwidth
 
 
-def _check_reachable(latency: np.ndarray, bandwidth: np.ndarray) -> None:
+def _check_reachable(
+    name: str, what: str, latency: np.ndarray, bandwidth: np.ndarray
+) -> None:
     if latency.shape != bandwidth.shape:
         return  # check_costs says so
     cut = np.argwhere((latency == np.inf) | (bandwidth == 0))
     if len(cut):
         i, j = cut[0].tolist()
         raise ValueError(
-            f"matrices: node {i} cannot reach node {j} (latency {latency[i, j]:g} s, "
+            f"{name}: {what} {i} cannot reach {what} {j} (latency {latency[i, j]:g} s, "
             f"bandwidth {bandwidth[i, j]:g} B/s), nor can {len(cut) - 1} more pairs; "
             "give every pair a finite latency and some bandwidth, such as those of the "
             "way around."

@@ -110,6 +110,10 @@ def test_a_rule_may_have_leaves():
             r"clusters: got latency of shape \(2, 2\), expected \(3, 3\) for 3",
         ),
         (
+            lambda: network.clusters([2, 3], ONES, [[1, 0], [1, 1]]),
+            "clusters: cluster 0 cannot reach cluster 1",
+        ),
+        (
             lambda: network.plane(np.zeros((4, 3)), 0.1),
             r"plane: got positions of shape \(4, 3\), expected \[n, 2\]",
         ),

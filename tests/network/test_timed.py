@@ -399,6 +399,20 @@ def test_bad_input_is_told_before_any_round(build, words):
         tele.simulate(build(net), _task(5), jnp.ones(3), KEY, num_rounds=2)
 
 
+@pytest.mark.parametrize(
+    ("costs", "words"),
+    [
+        ((-1.0, 1e6), "by_rule: got latency=-1 among them, expected"),
+        ((np.nan, 1e6), "by_rule: got latency=nan among them"),
+        ((0.1, -10.0), "by_rule: got bandwidth=-10 among them, expected more than 0"),
+    ],
+)
+def test_a_rule_with_costs_that_are_none_is_told(costs, words):
+    net = tele.Network(network.by_rule(lambda i, j: costs), network.constant(1.0))
+    with pytest.raises(ValueError, match=words):
+        timed(tele.DSGD(graphs.ring(5), 0.1), net, 5, 2)
+
+
 def test_a_run_without_clocks_has_no_elapsed_time():
     run = tele.simulate(
         tele.DSGD(graphs.ring(5), 0.1), _task(5), jnp.ones(3), KEY, num_rounds=2
