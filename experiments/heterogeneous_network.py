@@ -214,39 +214,45 @@ def networks(config: Any) -> list[tele.Network]:
     return [network_runs.written_down(net, n, config.sends) for net in found]
 
 
-def crash(config: Any, trained: dict[str, Trained], folder: Folder) -> list[Crashed]:
-    """Final accuracy against the crash rate, at the first α and the best step size."""
-    validation, tasks = network_runs.image_tasks(config)
-    observe = jax.tree_util.Partial(network_runs.accuracies, validation)
+def failing_methods(
+    config: Any, trained: dict[str, Trained]
+) -> dict[str, network_runs.Build]:
+    """Name to the probability that a node is down to algorithm."""
     n, k = config.num_nodes, config.num_active
-    rate_of = {name: one.rates[0] for name, one in trained.items()}
+    rings = (tele.graphs.ring(n), tele.graphs.ring(k))
+    rates = [
+        trained[name].rates[0] for name in ("DSGD, ring", f"TELEPORTATION, ring, k={k}")
+    ]
 
     def outages(probability: Any) -> tele.Failures:
         key = jax.random.key(config.seed)
         return tele.Failures(network.outages(key, probability, config.outage))
 
-    rings = (tele.graphs.ring(n), tele.graphs.ring(k))
-    teleported = f"TELEPORTATION, ring, k={k}"
-    builds: dict[str, network_runs.Build] = {
-        "DSGD, ring": lambda p: tele.UnreliableDSGD(
-            rings[0], rate_of["DSGD, ring"], outages(p)
+    def teleport(policy: Any, p: Any) -> Any:
+        return tele.UnreliableTeleportation(
+            rings[1], rates[1], outages(p), lost_token=policy
         )
+
+    return {
+        "DSGD, ring": lambda p: tele.UnreliableDSGD(rings[0], rates[0], outages(p)),
+        **{
+            f"TELEPORTATION, {policy}": functools.partial(teleport, policy)
+            for policy in POLICIES[config.preset]
+        },
     }
-    for policy in POLICIES[config.preset]:
-        builds[f"TELEPORTATION, {policy}"] = functools.partial(
-            lambda policy, p: tele.UnreliableTeleportation(
-                rings[1], rate_of[teleported], outages(p), lost_token=policy
-            ),
-            policy,
-        )
+
+
+def crash(config: Any, trained: dict[str, Trained], folder: Folder) -> list[Crashed]:
+    """Final accuracy against the crash rate, at the first α and the best step size."""
+    validation, tasks = network_runs.image_tasks(config)
     found = []
-    for name, build in builds.items():
+    for name, build in failing_methods(config, trained).items():
         run = network_runs.train(
             build,
             tasks[:1],
             lambda key: tasks[0].model.init(key, tasks[0].inputs[:1]),
             config.crash_rates,  # in the place of step sizes
-            observe,
+            jax.tree_util.Partial(network_runs.accuracies, validation),
             config,
             f"{name}, crashes",
             folder,
@@ -254,8 +260,7 @@ def crash(config: Any, trained: dict[str, Trained], folder: Folder) -> list[Cras
         reported = np.asarray(run.metrics["reported"], np.float64)[0]
         lost = np.asarray(run.info.lost, np.float64)[0].sum(axis=-1)
         drift = np.asarray(run.info.drift, np.float64)[0].mean(axis=-1)
-        slots = n if name.startswith("DSGD") else k
-        found.append(Crashed(name, reported[..., -1], lost / slots, drift))
+        found.append(Crashed(name, reported[..., -1], lost / config.num_active, drift))
     return found
 
 

@@ -6,12 +6,11 @@ and what rounds take is simulated apart, with models of one number, for every ne
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 import tele_jax as tele
 from experiments.results import Folder
@@ -109,15 +108,10 @@ def train(
     steps = jnp.asarray(rates, jnp.float32)
 
     def one(own: Any, rate: Any, key: Any, resume: Any, num_rounds: int) -> tele.Run:
-        return tele.simulate(
-            build(rate),
-            tasks[0].replace(**own),
-            start(jax.random.fold_in(key, 2**31 - 1)),
-            key,
-            num_rounds=num_rounds,
-            observe=observe,
-            resume=resume,
-        )
+        task = tasks[0].replace(**own)
+        params = start(jax.random.fold_in(key, 2**31 - 1))
+        length = {"num_rounds": num_rounds, "resume": resume}
+        return tele.simulate(build(rate), task, params, key, observe=observe, **length)
 
     def chunk(num_rounds: int, resume: tele.Run | None) -> tele.Run:
         run = functools.partial(one, num_rounds=num_rounds)
@@ -134,7 +128,8 @@ def train(
         directory=folder.directory(label, (stacked, steps, keys)),
         progress=folder.progress,
     )
-    if int(run.rounds.max()) < config.num_rounds:
+    ended = run.info.ended is not None and bool(run.info.ended[..., -1].all())
+    if int(run.rounds.max()) < config.num_rounds and not ended:
         raise KeyboardInterrupt
     return run
 
@@ -144,23 +139,6 @@ def _own(task: Any) -> dict[str, Any]:
     if isinstance(task, tele.tasks.Classification):
         return {name: getattr(task, name) for name in ("index", "sizes", "weights")}
     return {"rows": task.rows, "means": task.means}
-
-
-@struct.dataclass
-class Still:
-    """A task with nothing to learn: its rounds are only timed."""
-
-    num_nodes: int = struct.field(pytree_node=False)
-    counts_draws: ClassVar[bool] = False
-
-    def sample(self, key: Any, node: Any, count: Any) -> jax.Array:
-        """Nothing."""
-        del key, node, count
-        return jnp.float32(0.0)
-
-    def loss(self, params: jax.Array, batch: jax.Array) -> jax.Array:
-        """Zero."""
-        return batch * params
 
 
 def written_down(net: tele.Network, num_nodes: int, sends: Any) -> tele.Network:
@@ -188,7 +166,7 @@ def clocks(
 
     def one(net: Any, key: jax.Array) -> Any:
         timed = tele.Timed(build(0.0), net)
-        still = Still(num_nodes)
+        still = tele.network.Still(num_nodes)
         zero = jnp.float32(0.0)
         run = tele.simulate(
             timed, still, zero, key, num_rounds=num_rounds, observe=_nothing

@@ -34,10 +34,7 @@ class InMemory:
     def save(self) -> None:
         """Nothing is to be written."""
 
-    def wait(self) -> None:
-        """Nothing is being written."""
-
-    def whole(self) -> Run:
+    def finish(self) -> Run:
         """All chunks as one run."""
         axis = self.tail.rounds.ndim - 1
         joined = jax.tree.map(

@@ -101,9 +101,7 @@ def drive(
                     shown.update(chunk, record.num_done)
             except KeyboardInterrupt:
                 caught.append(signal.SIGINT)
-            record.save()
-            record.wait()
-            run = record.whole()
+            run = record.finish()
             shown.end(run, record)
     if signal.SIGTERM in caught:
         signal.raise_signal(signal.SIGTERM)

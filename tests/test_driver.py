@@ -211,7 +211,13 @@ def test_a_second_sigterm_does_not_stop_the_last_write(monkeypatch):
     def again(_):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(InMemory, "wait", again)  # after the loop, within the write
+    finish = InMemory.finish
+
+    def finish_under_fire(record):
+        again(record)
+        return finish(record)
+
+    monkeypatch.setattr(InMemory, "finish", finish_under_fire)  # within the last write
     run = drive(_chunk, num_rounds=12, rounds_per_chunk=3, callbacks=[again])
     chex.assert_trees_all_equal(run, _whole(3, 3))
     assert ended == [signal.SIGTERM]

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import tele_jax as tele
-from experiments import network_runs
 from experiments.benchmarks import measure, overhead, work
 from experiments.benchmarks.measure import Record
 from tele_jax import network
@@ -59,7 +58,7 @@ def _of_many(many: int, few: int, pairs: int) -> Record:
     def program(num_nodes: int) -> measure.Program:
         teleportation = tele.Teleportation(tele.graphs.exponential(num_slots), 0.1)
         timed = tele.Timed(teleportation, _clusters(num_nodes))
-        still = network_runs.Still(num_nodes)
+        still = network.Still(num_nodes)
 
         def run() -> Any:
             return tele.simulate(

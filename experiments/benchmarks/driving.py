@@ -4,11 +4,13 @@ import contextlib
 import io
 import itertools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 import tele_jax as tele
 from experiments.benchmarks import measure, overhead, work
@@ -29,11 +31,45 @@ def driving(num_nodes: int, *, rounds: int, chunks: int, pairs: int) -> list[Rec
     takes is then set against a minute.
     """
     mesh = work.mesh(num_nodes)
+    run = _lenets(num_nodes, mesh)
+    per_chunk = rounds // chunks
+    with jax.set_mesh(mesh), tempfile.TemporaryDirectory() as scratch:
+        number = itertools.count()
+
+        def driven(**settings: Any) -> Any:
+            settings |= {"num_rounds": rounds, "rounds_per_chunk": per_chunk}
+            with contextlib.redirect_stderr(io.StringIO()):
+                return drive(run, **settings)
+
+        def kept(rounds_per_checkpoint: int) -> Any:
+            path = Path(scratch) / str(next(number))
+            return driven(
+                directory=RunDirectory(path, {}),
+                rounds_per_checkpoint=rounds_per_checkpoint,
+                minutes_per_checkpoint=np.inf,
+            )
+
+        chunked = measure.alternate(driven, lambda: run(rounds, None), pairs)
+        checkpointed = measure.alternate(
+            lambda: kept(per_chunk), lambda: kept(rounds), pairs
+        )
+    # Beyond the start's and the end's, which both runs write.
+    more = (checkpointed[:, 0] - checkpointed[:, 1]) / (chunks - 1)
+    minute = np.full(pairs, SECONDS_PER_CHECKPOINT)
+    words = f"{num_nodes} LeNets, {rounds} rounds in {chunks} chunks, over one call"
+    return [
+        _record(words, *chunked.T),
+        _record("a minute with a checkpoint over one without", minute + more, minute),
+    ]
+
+
+def _lenets(num_nodes: int, mesh: Mesh) -> Callable[[int, Any], Any]:
+    """A chunk of DSGD on a ring."""
     task = work.everywhere(mesh, overhead.images(num_nodes, group_norm=False))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
     params, key = work.lenet_params(group_norm=False), jax.random.key(0)
 
-    def run(num_rounds: int, resume: Any = None) -> Any:
+    def run(num_rounds: int, resume: Any) -> Any:
         return tele.simulate(
             algorithm,
             task,
@@ -44,43 +80,10 @@ def driving(num_nodes: int, *, rounds: int, chunks: int, pairs: int) -> list[Rec
             resume=resume,
         )
 
-    def driven(**settings: Any) -> Any:
-        with contextlib.redirect_stderr(io.StringIO()):
-            return drive(
-                run, num_rounds=rounds, rounds_per_chunk=rounds // chunks, **settings
-            )
+    return run
 
-    with jax.set_mesh(mesh), tempfile.TemporaryDirectory() as scratch:
-        number = itertools.count()
 
-        def kept(rounds_per_checkpoint: int) -> Any:
-            path = Path(scratch) / str(next(number))
-            return driven(
-                directory=RunDirectory(path, {}),
-                rounds_per_checkpoint=rounds_per_checkpoint,
-                minutes_per_checkpoint=np.inf,
-            )
-
-        chunked = measure.alternate(driven, lambda: run(rounds), pairs)
-        checkpointed = measure.alternate(
-            lambda: kept(rounds // chunks), lambda: kept(rounds), pairs
-        )
-    whole = chunked[:, 1]
-    # Beyond the start's and the end's, which both runs write.
-    more = (checkpointed[:, 0] - checkpointed[:, 1]) / (chunks - 1)
-    minute = np.full(pairs, SECONDS_PER_CHECKPOINT)
-    return [
-        {"LeNets": num_nodes, "what": what, "seconds": float(np.median(took)), **judged}
-        for what, took, judged in (
-            (
-                f"{rounds} rounds in {chunks} chunks, with progress, over one call",
-                chunked[:, 0],
-                measure.judged(measure.quotient(chunked[:, 0], whole), at_most=1.02),
-            ),
-            (
-                "a minute with a checkpoint over one without",
-                minute + more,
-                measure.judged(measure.quotient(minute + more, minute), at_most=1.02),
-            ),
-        )
-    ]
+def _record(what: str, numerator: np.ndarray, denominator: np.ndarray) -> Record:
+    seconds = float(np.median(numerator))
+    ratio = measure.quotient(numerator, denominator)
+    return measure.judged({"what": what, "seconds": seconds, **ratio}, at_most=1.02)

@@ -81,7 +81,7 @@ class State(Protocol):
 
 
 class Algorithm(Protocol):
-    """A decentralized method: a frozen pytree dataclass with these functions.
+    """A decentralized method: a frozen pytree dataclass with these two functions.
 
     ``devices.over_slots`` in place of ``jax.vmap`` keeps blocks of slots in the cache
     of a CPU, and lets the devices of a mesh share them.
@@ -96,11 +96,12 @@ class Algorithm(Protocol):
     def step(self, key: Key, state: Any, task: Task, t: Array) -> tuple[Any, Info]:
         """Round t. The key is this round's own."""
 
-    def traffic(self, key: Key, before: Any, after: Any, t: Array) -> Traffic:
-        """What round t sent, from its key and the states around it.
 
-        Only a ``Timed`` algorithm needs it.
-        """
+class TellsTraffic(Algorithm, Protocol):
+    """An algorithm that can be ``Timed``, as it says what it sends."""
+
+    def traffic(self, key: Key, before: Any, after: Any, t: Array) -> Traffic:
+        """What round t sent, from its key and the states around it."""
 
 
 class LocalStep(NamedTuple):

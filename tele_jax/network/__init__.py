@@ -17,3 +17,4 @@ from tele_jax.network.links import same as same
 from tele_jax.network.places import clusters as clusters
 from tele_jax.network.places import matrices as matrices
 from tele_jax.network.places import plane as plane
+from tele_jax.network.still import Still as Still

@@ -52,6 +52,9 @@ def constant(seconds: Scalar) -> Compute:
     Args:
       seconds: one number, or one for every node, [n]; a leaf.
 
+    Raises:
+      ValueError: one is negative or not finite, or the shape is another.
+
     >>> constant([1.0, 2.0]).of(jax.random.key(0), jnp.array([1])).tolist()
     [2.0]
     """
@@ -64,6 +67,9 @@ def log_normal(seconds: Scalar, sigma: Scalar) -> Compute:
     Args:
       seconds: s, one number or [n]; a leaf.
       sigma: σ, the standard deviation of the logarithm; a leaf.
+
+    Raises:
+      ValueError: a number is negative or not finite.
 
     >>> log_normal(1.0, 0.0).of(jax.random.key(0), jnp.arange(2)).tolist()
     [1.0, 1.0]
@@ -80,6 +86,9 @@ def shifted_exponential(seconds: Scalar, delay: Scalar) -> Compute:
     Args:
       seconds: s, one number or [n]; a leaf.
       delay: δ, seconds; a leaf.
+
+    Raises:
+      ValueError: a number is negative or not finite.
 
     Source: K. Lee, M. Lam, R. Pedarsani, D. Papailiopoulos, K. Ramchandran, *Speeding
     Up Distributed Machine Learning Using Codes*, IEEE Trans. Inf. Theory 2018, arXiv

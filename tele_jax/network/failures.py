@@ -63,6 +63,9 @@ def outages(key: Key, probability: Scalar, duration: Scalar) -> Outages:
       probability: that a node is down, 0 to 1; a leaf.
       duration: rounds of a window, an integer of at least 1; a leaf.
 
+    Raises:
+      ValueError: a number is out of its range.
+
     >>> ten = outages(jax.random.key(0), 0.5, 3).alive(jnp.arange(10), jnp.int32(7))
     >>> 0 < int(ten.sum()) < 10
     True
@@ -99,6 +102,9 @@ def departures(key: Key, rate: Scalar) -> Departures:
       key: decides who and when; a leaf.
       rate: the probability, 0 to 0.999999; a leaf. All are up in round 0.
 
+    Raises:
+      ValueError: it is out of its range.
+
     >>> left = departures(jax.random.key(0), 0.1).alive(jnp.arange(9), jnp.int32(500))
     >>> int(left.sum())
     0
@@ -133,6 +139,9 @@ def planned(first: np.ndarray, end: np.ndarray) -> Planned:
     Args:
       first: int[n]; a leaf.
       end: int[n], of the same shape; first_i = end_i for a node that never is; a leaf.
+
+    Raises:
+      ValueError: they differ in shape, or are no rounds.
 
     >>> one = planned([0, 5], [0, 9])
     >>> one.alive(jnp.array([0, 1]), jnp.int32(6)).tolist()

@@ -62,6 +62,9 @@ def same(latency: Scalar = 0.0, bandwidth: Scalar = np.inf) -> Same:
       latency: seconds, at least 0; a leaf.
       bandwidth: bytes per second, more than 0; a leaf.
 
+    Raises:
+      ValueError: a number is out of its range.
+
     >>> same(0.1, 1e6).between(jnp.int32(0), jnp.int32(1)).latency.tolist()
     0.10000000149011612
     """
@@ -197,7 +200,11 @@ def by_rule(rule: Callable[[Array, Array], tuple[Array, Array]]) -> ByRule:
     Args:
       rule: ``(i, j) -> (latency, bandwidth)`` in jnp, on int32 arrays of one shape; a
         function at module level, or a ``jax.tree_util.Partial`` whose numbers are
-        leaves.
+        leaves. Costs of a sample of pairs are checked
+        when a run begins.
+
+    Raises:
+      ValueError: it is no function.
 
     >>> links = by_rule(lambda i, j: (0.1 * abs(i - j), 1e6))
     >>> round(float(links.between(jnp.int32(0), jnp.int32(3)).latency), 3)

@@ -95,11 +95,12 @@ def _blocks(network: Network) -> bool:
 
 
 def at(clocks: Clock, nodes: Array) -> Clock:
+    """Those of some nodes."""
     return Clock(clocks.high[nodes], clocks.low[nodes])
 
 
 def put(clocks: Clock, nodes: Array, moments: Clock) -> Clock:
-    """−1 is no node."""
+    """The clocks with those of some nodes set; −1 is no node."""
     nodes = jnp.where(nodes < 0, clocks.high.shape[0], nodes)
     return Clock(
         clocks.high.at[nodes].set(moments.high, mode="drop"),

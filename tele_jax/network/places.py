@@ -97,6 +97,9 @@ def plane(
       latency: seconds on top of it; a leaf.
       bandwidth: bytes per second; a leaf.
 
+    Raises:
+      ValueError: the shape is another, or a number is out of its range.
+
     >>> links = plane([[0, 0], [3, 4]], latency_per_unit=0.1)
     >>> round(float(links.between(jnp.int32(0), jnp.int32(1)).latency), 3)
     0.5

@@ -8,7 +8,7 @@ from flax import struct
 
 from tele_jax import tree
 from tele_jax._types import Array, Key, Params, Slots
-from tele_jax.algorithms.base import Algorithm, Info, Traffic
+from tele_jax.algorithms.base import Info, TellsTraffic, Traffic
 from tele_jax.mixing import RankOne
 from tele_jax.network import phases
 from tele_jax.network.clocks import NEVER, Clock, after, midnight, since
@@ -53,12 +53,17 @@ class Times(NamedTuple):
 class Timed:
     """An algorithm with simulated clocks, which change no iterate.
 
+    T_i ← max_{j ∈ senders(i)} (T_j + compute_j + latency_ji + bytes / bandwidth_ji).
+
     ``Info.seconds`` is how much later the last slot is done with this round than with
     the one before, ``Info.bytes`` what was sent; ``metrics.elapsed`` adds up.
 
     Args:
       algorithm: ``DSGD``, ``Teleportation``, or anything with a ``traffic``.
       network: what sending and computing take.
+
+    Source: F. Baccelli, G. Cohen, G. J. Olsder, J.-P. Quadrat, *Synchronization and
+    Linearity*, Wiley 1992, for clocks in the (max, +) semiring.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=4)
@@ -69,7 +74,7 @@ class Timed:
     [1.25, 1.25]
     """
 
-    algorithm: Algorithm
+    algorithm: TellsTraffic
     network: Network
 
     @property
@@ -95,8 +100,8 @@ class Timed:
     ) -> tuple[TimedState, Info]:
         """The algorithm's round, and the times at which its parts are done."""
         inner, info = self.algorithm.step(key, state.inner, task, t)
-        after_, times = self.time(key, state, inner, t)
-        return after_, info._replace(seconds=times.latest, bytes=times.sent)
+        timed_state, times = self.time(key, state, inner, t)
+        return timed_state, info._replace(seconds=times.latest, bytes=times.sent)
 
     def time(
         self, key: Key, state: TimedState, inner: Any, t: Array
@@ -136,12 +141,6 @@ class Timed:
                 clocks = phases.put(clocks, traffic.resting, after(now, latest))
         times = Times(traffic, start, computed, done, latest, fetched + gossiped)
         return TimedState(inner, free, clocks, after(now, latest)), times
-
-    def traffic(
-        self, key: Key, before: TimedState, after: TimedState, t: Array
-    ) -> Traffic:
-        """The algorithm's."""
-        return self.algorithm.traffic(key, before.inner, after.inner, t)
 
 
 def _check(timed: Timed, num_nodes: int) -> None:

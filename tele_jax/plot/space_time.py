@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 
-from tele_jax._types import Array, Key
+from tele_jax._types import Key
 from tele_jax.mixing import matrix
+from tele_jax.network.still import Still
 from tele_jax.network.timed import Timed
 
 _MAX_NODES = 200
@@ -38,34 +39,19 @@ class Trace(NamedTuple):
     """The same of the models averaged on the way to the next holders."""
 
 
-@jax.tree_util.register_static
-class _Nothing:
-    """A task with nothing to learn."""
-
-    counts_draws = False
-
-    def __init__(self, num_nodes: int) -> None:
-        self.num_nodes = num_nodes
-
-    def sample(self, key: Key, node: Array, count: Array | None) -> Array:
-        del key, node, count
-        return jnp.float32(0.0)
-
-    def loss(self, params: Array, batch: Array) -> Array:
-        return params * batch
-
-
 def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
     """Follow the first rounds of a run with the same key, whatever it learns.
 
-    Models weigh 4 bytes here: give links whose bandwidth is that of the real ones times
-    4 / bytes.
+    Models weigh 4 bytes here, as on ``network.Still``.
 
     Args:
       timed: the algorithm on its network.
       key: of the run.
       num_nodes: n.
       num_rounds: how many, at least 1.
+
+    Raises:
+      ValueError: there are no rounds, or more than 200 nodes.
 
     >>> import tele_jax as tele
     >>> net = tele.Network(tele.network.same(0.5), tele.network.constant(1.0))
@@ -78,7 +64,7 @@ def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
             f"trace: got num_rounds={num_rounds} and num_nodes={num_nodes}, expected "
             f"at least 1 round and 1 to {_MAX_NODES} nodes: more cannot be told apart."
         )
-    task: Any = _Nothing(num_nodes)
+    task = Still(num_nodes)
     state, now = timed.init(jnp.float32(0.0), task), 0.0
     rows: list[tuple[np.ndarray, ...]] = []
     gossip, pulls = [], []

@@ -61,6 +61,12 @@ class Record:
         with self._writing():
             self._checkpoints.wait()
 
+    def finish(self) -> Run:
+        """Save the last checkpoint, and give the run from its first round on."""
+        self.save()
+        self.wait()
+        return self.whole()
+
     def whole(self) -> Run:
         """The run from its first round on, those of other processes included."""
         return self._curves.read(self.num_done, self.tail.state)

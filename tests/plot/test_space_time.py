@@ -13,7 +13,6 @@ import pytest
 
 import tele_jax as tele
 from tele_jax import graphs, network, plot
-from tests.network.test_timed import Still
 
 KEY = jax.random.key(6)
 NET = tele.Network(
@@ -37,7 +36,7 @@ def test_a_trace_has_the_moments_of_the_run(name):
     method, lost = METHODS[name]
     traced = _trace(name, 8)
     run = tele.simulate(
-        tele.Timed(method, NET), Still(10), jnp.float32(0.0), KEY, num_rounds=8
+        tele.Timed(method, NET), network.Still(10), jnp.float32(0.0), KEY, num_rounds=8
     )
     chex.assert_trees_all_close(
         traced.done.max(axis=1), tele.metrics.elapsed(run.info), rtol=1e-5
