@@ -66,9 +66,9 @@ def figure(config: "Config", outcomes: "list[Outcome]") -> Figure:
             name: (o.trajectory.messages[:length] / size, errors[name])
             for name, o in shown.items()
         }
-        plot.consensus_curves(above, rounds, exact, xlabel="rounds of gossip")
+        plot.consensus_curves(rounds, exact, xlabel="rounds of gossip", axes=above)
         plot.consensus_curves(
-            below, sent, exact, xlabel="messages per slot", logarithmic=True
+            sent, exact, xlabel="messages per slot", logarithmic=True, axes=below
         )
         above.set_title(title)
         _legend(below, errors)

@@ -77,7 +77,7 @@ def seconds(
         for name, one in trained.items():
             at = at_evaluations(timings[name].seconds[i].mean(axis=0), one.rounds)
             lines[name] = (at, 100 * one.accuracy[a])
-        plot.curves(axes, lines, xlabel="", ylabel="", logarithmic=True)
+        plot.curves(lines, xlabel="", ylabel="", logarithmic=True, axes=axes)
         axes.axhline(100 * goals[a], color="black", linewidth=0.6, linestyle=":")
         if a == 0:
             axes.set_title(f"τ = {config.slowdowns[i]:g}")
@@ -109,7 +109,7 @@ def losses(
             at = at_evaluations(timings[name].seconds[i].mean(axis=0), one.rounds)
             lines[name] = (at, one.loss[0])
         plot.curves(
-            axes, lines, xlabel="simulated seconds", ylabel="", logarithmic=True
+            lines, xlabel="simulated seconds", ylabel="", logarithmic=True, axes=axes
         )
         axes.set(yscale="log", title=f"τ = {config.slowdowns[i]:g}")
     panels[0, 0].set_ylabel("f(x̄) − f*, least squares")
@@ -131,7 +131,8 @@ def crossover(config: Any, times: dict[str, np.ndarray]) -> Figure:
         won |= _map(config, axes, names, {name: times[name] for name in among})
         axes.set_title(f"First at the target and its lead, {title}")
     shown = [name for name in names if name in won]
-    handles = [_patch((0, 0), _colour(names, name)) for name in shown]
+    colours = plot.colours(names)
+    handles = [_patch((0, 0), colours[name]) for name in shown]
     figure.legend(handles, shown, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
@@ -148,7 +149,7 @@ def _map(
         if np.isfinite(ordered[0, a, i]):
             winner = list(times)[first]
             won.add(winner)
-            axes.add_patch(_patch((i, a), _colour(names, winner)))
+            axes.add_patch(_patch((i, a), plot.colours(names)[winner]))
             lead = ordered[1, a, i] / ordered[0, a, i]
             words = f"{lead:.2f}×" if np.isfinite(lead) else "alone"
         axes.text(i + 0.5, a + 0.5, words, ha="center", va="center")
@@ -169,18 +170,14 @@ def _patch(corner: tuple[float, float], colour: str) -> Rectangle:
     return Rectangle(corner, 1, 1, facecolor=colour, alpha=0.75)
 
 
-def _colour(names: list[str], name: str) -> str:
-    return plot.COLOURS[names.index(name) % len(plot.COLOURS)]
-
-
 def crashes(config: Any, crashed: list[Crashed]) -> Figure:
     figure, axes = plt.subplots(figsize=(6.0, 3.8), layout="constrained")
     rates = 100 * np.asarray(config.crash_rates)
     plot.curves(
-        axes,
         {one.name: (rates, 100 * one.accuracy.T) for one in crashed},
         xlabel="nodes that are down, %",
         ylabel=f"final test accuracy, %, α = {config.alphas[0]:g}",
+        axes=axes,
     )
     axes.legend(frameon=False)
     return figure

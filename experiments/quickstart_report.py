@@ -79,12 +79,12 @@ def figure(config: "Config", outcomes: "list[Outcome]") -> Figure:
                 o.name: (x(o), 100 * np.asarray(o.run.metrics[key])) for o in outcomes
             }
             plot.curves(
-                axes,
                 lines,
                 xlabel=xlabel,
                 ylabel="",
                 linestyle=style,
                 logarithmic=xlabel != "rounds",
+                axes=axes,
             )
     panels[0].set(ylabel="test accuracy (%)", ylim=(0, 100))
     drawn.suptitle(
@@ -116,7 +116,9 @@ def write(folder: Path, config: "Config", outcomes: "list[Outcome]", task: Any) 
     owners = partition.Partition(np.asarray(task.index), np.asarray(task.sizes))
     counts = partition.label_counts(owners, np.asarray(task.labels), task.num_classes)
     title = f"{config.dataset}: labels per node, Dirichlet α = {config.alpha:g}"
-    plot.label_histogram(counts, title=title).savefig(folder / "labels.png", dpi=150)
+    axes = plot.label_histogram(counts)
+    axes.set_title(title)
+    axes.figure.savefig(folder / "labels.png", dpi=150)
 
 
 def _summary(outcome: "Outcome") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from tele_jax import graphs as graphs
 from tele_jax import metrics as metrics
 from tele_jax import mixing as mixing
 from tele_jax import network as network
+from tele_jax import tables as tables
 from tele_jax import tasks as tasks
 from tele_jax import theory as theory
 from tele_jax import tree as tree
@@ -24,9 +25,9 @@ from tele_jax.mixing import Mixing as Mixing
 from tele_jax.network.failures import Failures as Failures
 from tele_jax.network.network import Network as Network
 from tele_jax.network.timed import Timed as Timed
+from tele_jax.run import Run as Run
+from tele_jax.run import concatenate as concatenate
 from tele_jax.search import search as search
-from tele_jax.simulate import Run as Run
-from tele_jax.simulate import concatenate as concatenate
 from tele_jax.simulate import simulate as simulate
 from tele_jax.topology import Periodic as Periodic
 from tele_jax.topology import Topology as Topology

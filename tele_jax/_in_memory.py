@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from tele_jax._progress import new_log
-from tele_jax.simulate import Run
+from tele_jax.run import Run
 
 
 class InMemory:

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from tele_jax.compilations import count_compilations
 from tele_jax.metrics import elapsed
-from tele_jax.simulate import Run
+from tele_jax.run import Run
 
 with contextlib.suppress(ImportError):  # not on Windows
     import resource

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tele_jax.algorithms.base import Info, reported
-from tele_jax.simulate import Run
+from tele_jax.run import Run
 
 Callback = Callable[[Run], None]
 """What to do with every chunk, whose metrics and info are NumPy arrays."""

@@ -13,7 +13,7 @@ import jax
 from tele_jax._in_memory import InMemory
 from tele_jax._progress import Progress, nobody_is_left
 from tele_jax.callbacks import Callback
-from tele_jax.simulate import Run
+from tele_jax.run import Run
 
 if TYPE_CHECKING:
     from tele_jax.runs import RunDirectory

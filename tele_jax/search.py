@@ -14,7 +14,8 @@ from tele_jax.algorithms.base import PLAIN, Direction
 from tele_jax.algorithms.teleportation import Teleportation
 from tele_jax.candidates import Search, plan_waves
 from tele_jax.graphs import disjoint_union
-from tele_jax.simulate import Observe, Run, simulate
+from tele_jax.run import Run
+from tele_jax.simulate import Observe, simulate
 from tele_jax.tasks.base import Task, evaluate
 from tele_jax.topology import Topology
 

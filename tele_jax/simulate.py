@@ -6,29 +6,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from tele_jax import _checks as checks
 from tele_jax import metrics
 from tele_jax._types import Array, Key, Metrics, Params, Slots
 from tele_jax.algorithms.base import Algorithm, Info
+from tele_jax.run import Run, concatenate
 from tele_jax.tasks.base import Task
 
 Observe = Callable[[Slots, Task], Metrics]
-
-
-@struct.dataclass
-class Run:
-    """What ``simulate`` returns; batched by ``vmap`` like everything else."""
-
-    state: Any
-    """The state after the last round; ``state.params`` has leaves [k, ...]."""
-    rounds: Array
-    """int32[e]: how many rounds were done at each evaluation."""
-    metrics: Metrics
-    """What ``observe`` returned at each evaluation, leaves [e, ...]."""
-    info: Info
-    """What every round reported, leaves [num_rounds]."""
 
 
 def simulate(
@@ -104,25 +90,6 @@ def simulate(
     start, num_evals = _common(run.rounds[-1]), num_rounds // eval_every
     further = _advance(*given, kinds, run.state, start, num_evals, eval_every)
     return concatenate(run, further) if resume is None else further
-
-
-def concatenate(*runs: Run) -> Run:
-    """Runs of which each was resumed from the one before, as one; batched ones too.
-
-    >>> import tele_jax as tele
-    >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=8)
-    >>> go = functools.partial(simulate, tele.DSGD(tele.graphs.ring(8), 0.5), task,
-    ...                        jnp.ones(8), jax.random.key(1), num_rounds=5)
-    >>> run = go()
-    >>> concatenate(run, go(resume=run)).rounds.tolist()
-    [0, 5, 10]
-    """
-    axis = runs[0].rounds.ndim - 1
-    rounds, measured, info = jax.tree.map(
-        lambda *parts: jnp.concatenate(parts, axis=axis),
-        *((run.rounds, run.metrics, run.info) for run in runs),
-    )
-    return Run(runs[-1].state, rounds, measured, info)
 
 
 @functools.partial(jax.jit, static_argnames="kinds")

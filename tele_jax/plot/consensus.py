@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from tele_jax.analysis.speed import exact_after
 from tele_jax.analysis.trajectory import consensus_errors
-from tele_jax.plot.curves import COLOURS
+from tele_jax.plot.style import COLOURS, fitting, new_axes, tidy
 from tele_jax.topology import Topology
 
 _FLOOR = 1e-6
@@ -18,33 +18,32 @@ _STYLES = ("-", "--", ":", "-.")
 
 
 def consensus(
-    axes: Axes,
     topologies: Mapping[str, Topology],
     *,
     num_rounds: int,
     against: Literal["rounds", "messages"] = "rounds",
-) -> None:
+    axes: Axes | None = None,
+) -> Axes:
     """Draw the consensus error of every topology, from the same random numbers.
 
     See ``analysis.consensus_errors`` and ``consensus_curves``.
 
     Args:
-      axes: where to draw.
       topologies: name to topology.
       num_rounds: rounds of gossip of each.
       against: ``"rounds"``, or ``"messages"`` sent per slot.
+      axes: where to draw; new ones by default.
 
     Raises:
       ValueError: ``against`` is something else, or ``num_rounds`` is below 1.
 
     >>> from tele_jax import graphs
     >>> import matplotlib.pyplot as plt
-    >>> figure, axes = plt.subplots()
     >>> some = {"ring": graphs.ring(8), "Base-2": graphs.base_graph(8, 1)}
-    >>> consensus(axes, some, num_rounds=4)
+    >>> axes = consensus(some, num_rounds=4)
     >>> axes.get_legend_handles_labels()[1]
     ['ring', 'Base-2']
-    >>> plt.close(figure)
+    >>> plt.close(axes.figure)
     """
     xlabels = {"rounds": "rounds of gossip", "messages": "messages per slot"}
     if against not in xlabels:
@@ -57,17 +56,17 @@ def consensus(
         sent = messages / topology.num_slots
         lines[name] = sent if against == "messages" else np.arange(len(errors)), errors
         exact[name] = exact_after(topology)
-    consensus_curves(axes, lines, exact, xlabel=xlabels[against])
+    return consensus_curves(lines, exact, xlabel=xlabels[against], axes=axes)
 
 
 def consensus_curves(
-    axes: Axes,
     lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
     exact: Mapping[str, int | None],
     *,
     xlabel: str,
     logarithmic: bool = False,
-) -> None:
+    axes: Axes | None = None,
+) -> Axes:
     """Draw consensus errors on a logarithmic axis, one line per topology.
 
     Errors below the grey line, 1e-6, are rounding of float32 weights: lines end there.
@@ -76,20 +75,20 @@ def consensus_curves(
     wider it is.
 
     Args:
-      axes: where to draw.
       lines: name to (x [num_rounds + 1], errors [num_rounds + 1]).
       exact: name to the rounds until an exact average, None if there is none.
       xlabel: what x counts, with its unit.
       logarithmic: draw x on a logarithmic axis, and leave out what stands at x = 0.
+      axes: where to draw; new ones by default.
 
     >>> import matplotlib.pyplot as plt
-    >>> figure, axes = plt.subplots()
     >>> pair = {"pair": (np.arange(3), np.array([1.0, 1e-16, 1e-16]))}
-    >>> consensus_curves(axes, pair, {"pair": 1}, xlabel="rounds of gossip")
+    >>> axes = consensus_curves(pair, {"pair": 1}, xlabel="rounds of gossip")
     >>> axes.lines[0].get_ydata().tolist(), axes.lines[0].get_markevery()
     ([1.0, 1e-06], [1])
-    >>> plt.close(figure)
+    >>> plt.close(axes.figure)
     """
+    axes = new_axes(axes)
     parts = {name: _shown(*line, logarithmic) for name, line in lines.items()}
     points = [
         np.stack([x, np.maximum(errors, _FLOOR)])[:, parts[name]]
@@ -103,7 +102,7 @@ def consensus_curves(
         marked = [] if dot is None or dot >= part.stop else [dot - part.start]
         axes.plot(
             *points[place],
-            color=colour,
+            color=fitting(colour),
             linestyle=style,
             linewidth=1.6 + 1.6 * above,
             marker="o" if marked else "",
@@ -116,8 +115,8 @@ def consensus_curves(
     if logarithmic:
         axes.set_xscale("log")
     axes.set_ylabel("consensus error, relative to the start")
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
+    return axes
 
 
 def _draw_floor(axes: Axes) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 
 from tele_jax.callbacks import Callback, scalars
 from tele_jax.plot.curves import curves
-from tele_jax.simulate import Run
+from tele_jax.run import Run
 
 
 def live(metric: str = "loss") -> Callback:
@@ -30,7 +30,7 @@ def live(metric: str = "loss") -> Callback:
         seen.update({num_done: values[metric] for num_done, values in found.items()})
         axes.clear()
         points = np.array(list(seen)), np.array([list(seen.values())])
-        curves(axes, {metric: points}, xlabel="round", ylabel=metric)
+        curves({metric: points}, xlabel="round", ylabel=metric, axes=axes)
         shown.update(figure)
 
     return draw

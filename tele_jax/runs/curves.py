@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tele_jax.algorithms.base import reported
-from tele_jax.simulate import Run
+from tele_jax.run import Run
 
 
 class Curves:

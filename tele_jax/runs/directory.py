@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from tele_jax.run import Run
 from tele_jax.runs.checkpoints import Checkpoints
 from tele_jax.runs.guards import locked, logged
 from tele_jax.runs.provenance import (
@@ -22,7 +23,6 @@ from tele_jax.runs.provenance import (
     fingerprint,
 )
 from tele_jax.runs.record import Record
-from tele_jax.simulate import Run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from tele_jax.run import Run
 from tele_jax.runs.checkpoints import Checkpoints
 from tele_jax.runs.curves import Curves
-from tele_jax.simulate import Run
 
 
 class Record:

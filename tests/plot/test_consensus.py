@@ -34,7 +34,7 @@ TOPOLOGIES = {
 
 @pytest.mark.parametrize("against", ["rounds", "messages"])
 def test_lines_are_those_of_a_double_loop(axes, against):
-    plot.consensus(axes, TOPOLOGIES, num_rounds=6, against=against)
+    plot.consensus(TOPOLOGIES, num_rounds=6, against=against, axes=axes)
     assert axes.get_yscale() == "log"
     assert against in axes.get_xlabel()
     lines = _lines(axes)
@@ -51,7 +51,7 @@ def test_lines_are_those_of_a_double_loop(axes, against):
 
 
 def test_a_dot_marks_the_exact_round(axes):
-    plot.consensus(axes, TOPOLOGIES, num_rounds=6)
+    plot.consensus(TOPOLOGIES, num_rounds=6, axes=axes)
     lines = _lines(axes)
     exact = tele.analysis.exact_after(TOPOLOGIES["Base-2"])
     assert lines["Base-2"].get_markevery() == [exact]
@@ -64,7 +64,9 @@ def test_a_dot_marks_the_exact_round(axes):
 def test_a_logarithmic_axis_leaves_out_zero_and_moves_the_dot(axes):
     x = np.array([0.0, 0.0, 0.5, 1.0])
     pair = {"pair": (x, np.array([1.0, 1.0, 0.5, 1e-16]))}
-    plot.consensus_curves(axes, pair, {"pair": 3}, xlabel="messages", logarithmic=True)
+    plot.consensus_curves(
+        pair, {"pair": 3}, xlabel="messages", logarithmic=True, axes=axes
+    )
     line = _lines(axes)["pair"]
     np.testing.assert_array_equal(line.get_xdata(), [0.5, 1.0])
     assert line.get_markevery() == [1]
@@ -73,7 +75,7 @@ def test_a_logarithmic_axis_leaves_out_zero_and_moves_the_dot(axes):
 
 def test_an_exact_round_that_is_not_drawn_has_no_dot(axes):
     pair = {"pair": (np.arange(3), np.array([1.0, 0.9, 0.8]))}
-    plot.consensus_curves(axes, pair, {"pair": 3}, xlabel="rounds")
+    plot.consensus_curves(pair, {"pair": 3}, xlabel="rounds", axes=axes)
     assert _lines(axes)["pair"].get_marker() == ""
 
 
@@ -81,7 +83,7 @@ def test_lines_below_others_of_the_same_numbers_are_wider(axes):
     same = np.array([1.0, 0.5, 0.2])
     lines = {name: (np.arange(3), same) for name in ("lowest", "middle", "top")}
     lines["other"] = np.arange(3), 0.9 * same
-    plot.consensus_curves(axes, lines, dict.fromkeys(lines), xlabel="rounds")
+    plot.consensus_curves(lines, dict.fromkeys(lines), xlabel="rounds", axes=axes)
     widths = {name: line.get_linewidth() for name, line in _lines(axes).items()}
     assert widths["lowest"] > widths["middle"] + 1 > widths["top"] + 2
     assert widths["top"] == widths["other"]
@@ -89,7 +91,7 @@ def test_lines_below_others_of_the_same_numbers_are_wider(axes):
 
 def test_every_line_can_be_told_apart(axes):
     lines = {str(i): (np.arange(2), np.ones(2)) for i in range(24)}
-    plot.consensus_curves(axes, lines, dict.fromkeys(lines), xlabel="rounds")
+    plot.consensus_curves(lines, dict.fromkeys(lines), xlabel="rounds", axes=axes)
     looks = {(line.get_color(), line.get_linestyle()) for line in _lines(axes).values()}
     assert len(looks) == 24
     first = list(_lines(axes).values())[:6]
@@ -98,7 +100,7 @@ def test_every_line_can_be_told_apart(axes):
 
 
 def test_the_floor_is_drawn_and_named(axes):
-    plot.consensus(axes, {"ring": graphs.ring(4)}, num_rounds=2)
+    plot.consensus({"ring": graphs.ring(4)}, num_rounds=2, axes=axes)
     (note,) = axes.texts
     assert note.get_text() == "rounding of float32 weights"
     np.testing.assert_allclose(axes.lines[-1].get_ydata(), 1e-6)
@@ -106,4 +108,4 @@ def test_the_floor_is_drawn_and_named(axes):
 
 def test_another_axis_is_refused(axes):
     with pytest.raises(ValueError, match=r'got against=.*"rounds" or "messages"'):
-        plot.consensus(axes, {}, num_rounds=2, against="round")
+        plot.consensus({}, num_rounds=2, against="round", axes=axes)

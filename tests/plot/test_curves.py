@@ -34,7 +34,7 @@ def _band(axes, number=0):
 
 def test_curves_draw_mean_and_deviation(axes):
     methods = {"DSGD": (X, Y), "TELEPORTATION": (X, 10 * Y)}
-    plot.curves(axes, methods, xlabel="rounds", ylabel="loss")
+    plot.curves(methods, xlabel="rounds", ylabel="loss", axes=axes)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("rounds", "loss")
     assert axes.get_xscale() == "linear"
     first, second = axes.lines
@@ -56,7 +56,9 @@ def test_curves_draw_mean_and_deviation(axes):
 
 
 def test_a_logarithmic_axis_leaves_out_zero(axes):
-    plot.curves(axes, {"a": (X, Y)}, xlabel="bytes", ylabel="loss", logarithmic=True)
+    plot.curves(
+        {"a": (X, Y)}, xlabel="bytes", ylabel="loss", logarithmic=True, axes=axes
+    )
     assert axes.get_xscale() == "log"
     (line,) = axes.lines
     np.testing.assert_array_equal(line.get_xdata(), [10, 20])
@@ -65,7 +67,7 @@ def test_a_logarithmic_axis_leaves_out_zero(axes):
 
 
 def test_dashed_curves_have_no_band_and_no_legend_entry(axes):
-    plot.curves(axes, {"a": (X, Y)}, xlabel="x", ylabel="y", linestyle="--")
+    plot.curves({"a": (X, Y)}, xlabel="x", ylabel="y", linestyle="--", axes=axes)
     assert len(axes.lines) == 1
     assert axes.lines[0].get_linestyle() == "--"
     assert len(axes.collections) == 0
@@ -74,5 +76,5 @@ def test_dashed_curves_have_no_band_and_no_legend_entry(axes):
 
 def test_more_methods_than_colours_start_over(axes):
     methods = {str(i): (X, Y) for i in range(len(plot.COLOURS) + 1)}
-    plot.curves(axes, methods, xlabel="x", ylabel="y")
+    plot.curves(methods, xlabel="x", ylabel="y", axes=axes)
     assert axes.lines[-1].get_color() == axes.lines[0].get_color() == plot.COLOURS[0]

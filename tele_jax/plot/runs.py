@@ -1,0 +1,204 @@
+"""Runs against each other: how they converge, and which k is best."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tele_jax.plot import style
+from tele_jax.plot.curves import curves
+from tele_jax.run import Run
+from tele_jax.tables import costs
+
+LABELS = {
+    "loss": "f(x̄)",
+    "grad_norm_sq": "‖∇f(x̄)‖²",
+    "consensus_distance": "consensus distance (1/k) Σ ‖x_a − x̄‖²",
+    "accuracy": "test accuracy of the mean model",
+    "slot_accuracy_mean": "test accuracy, mean over the live models",
+    "slot_accuracy_min": "test accuracy, the worst live model",
+    "slot_accuracy_max": "test accuracy, the best live model",
+    "rounds": "rounds",
+    "gradients": "gradients, over all nodes",
+    "messages": "messages (models sent)",
+    "seconds": "simulated seconds",
+    "bytes": "bytes sent",
+}
+"""What stands at the axes."""
+_LOGARITHMIC = ("grad_norm_sq", "consensus_distance")
+Against = Literal["rounds", "gradients", "messages", "seconds", "bytes"]
+
+
+def convergence(
+    runs: Run | Mapping[str, Run],
+    metric: str = "loss",
+    *,
+    against: Against = "rounds",
+    axes: Axes | None = None,
+) -> Axes:
+    """A metric over a run: one line per method, with a band over its seeds.
+
+    The line is the mean over seeds, the band ± one s.d. What was spent differs between
+    seeds, if at all, by little: x is its mean. ‖∇f(x̄)‖² and the consensus distance are
+    drawn on a logarithmic axis, and so is what is spent other than rounds.
+
+    Args:
+      runs: a run, or name to run; a batched run has its seeds as the leading axis.
+      metric: one of those that ``observe`` returned.
+      against: what to count, see ``tables.costs``.
+      axes: where to draw; new ones by default.
+
+    Raises:
+      ValueError: there is no run, no such metric, nothing finite to draw, or a sweep
+        over more than seeds.
+
+    >>> import jax, jax.numpy as jnp, tele_jax as tele, matplotlib.pyplot as plt
+    >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=3)
+    >>> def run(method):
+    ...     return tele.simulate(method, task, jnp.ones(3), jax.random.key(1),
+    ...                          num_rounds=20, eval_every=5)
+    >>> axes = convergence({
+    ...     "DSGD": run(tele.DSGD(tele.graphs.ring(8), 0.1)),
+    ...     "TELEPORTATION": run(tele.Teleportation(tele.graphs.ring(4), 0.1)),
+    ... }, against="messages")
+    >>> axes.get_xlabel(), [len(line.get_xdata()) for line in axes.lines]
+    ('messages (models sent)', [4, 4])
+    >>> plt.close(axes.figure)
+    """
+    by_method = {"": runs} if isinstance(runs, Run) else dict(runs)
+    if not by_method:
+        raise ValueError("convergence: got no run, expected at least one.")
+    lines = {}
+    for name, run in by_method.items():
+        values = _values("convergence", name, run, metric)
+        lines[name] = _spent(name, run, against), values
+    axes = curves(
+        lines,
+        xlabel=LABELS[against],
+        ylabel=LABELS.get(metric, metric),
+        logarithmic=against != "rounds",
+        axes=axes,
+    )
+    if metric in _LOGARITHMIC:
+        axes.set_yscale("log")
+    if not isinstance(runs, Run):
+        axes.legend(frameon=False)
+    return axes
+
+
+def u_curve(
+    runs: Mapping[int, Run],
+    metric: str = "grad_norm_sq",
+    *,
+    theory: float | None = None,
+    axes: Axes | None = None,
+) -> Axes:
+    """A metric at the end against k: too few nodes are noisy, too many disagree.
+
+    A point is the mean over the last fifth of the evaluations, at least one, and over
+    seeds; the bar is ± one s.d. over seeds, the ring marks the smallest.
+
+    Args:
+      runs: k to run; a batched run has its seeds as the leading axis.
+      metric: one of those that ``observe`` returned; smaller is better.
+      theory: k* of ``theory.optimal_k``, drawn as a line.
+      axes: where to draw; new ones by default.
+
+    Raises:
+      ValueError: there is no run, no such metric, nothing finite to draw, or a sweep
+        over more than seeds.
+
+    >>> import jax, jax.numpy as jnp, tele_jax as tele, matplotlib.pyplot as plt
+    >>> task = tele.tasks.least_squares(
+    ...     jax.random.key(0), num_nodes=8, dim=3, noise=1.0)
+    >>> runs = {k: tele.simulate(
+    ...     tele.Teleportation(tele.graphs.ring(k), 0.1), task, jnp.ones(3),
+    ...     jax.random.key(1), num_rounds=50, eval_every=5) for k in (1, 4)}
+    >>> axes = u_curve(runs)
+    >>> axes.lines[0].get_xdata().tolist(), axes.get_yscale()
+    ([1, 4], 'log')
+    >>> plt.close(axes.figure)
+    """
+    if not runs:
+        raise ValueError("u_curve: got no run, expected at least one.")
+    sizes = np.array(sorted(runs))
+    ends = []
+    for k in sizes:
+        values = _values("u_curve", f"k = {k}", runs[int(k)], metric)
+        ends.append(values[:, -max(1, values.shape[1] // 5) :].mean(axis=1))
+    mean = np.array([end.mean() for end in ends])
+    deviation = np.array([end.std(ddof=min(1, len(end) - 1)) for end in ends])
+    axes = style.new_axes(axes)
+    colour = style.fitting("#00798c")
+    axes.errorbar(
+        sizes,
+        mean,
+        yerr=np.minimum(deviation, 0.99 * np.abs(mean)),  # a logarithm has no room
+        marker="o",
+        capsize=3,
+        color=colour,
+        linewidth=style.line_width(),
+    )
+    best = int(np.nanargmin(mean))
+    axes.plot(
+        sizes[best],
+        mean[best],
+        "o",
+        markersize=13,
+        markerfacecolor="none",
+        markeredgecolor=colour,
+        label=f"best here: k = {sizes[best]}",
+    )
+    if theory is not None:
+        red = style.fitting("#d1495b")
+        axes.axvline(theory, color=red, ls="--", label=f"theory: k* = {theory:.3g}")
+    axes.set_xscale("log", base=2)
+    axes.set(xlabel="active nodes k", ylabel=f"{LABELS.get(metric, metric)} at the end")
+    axes.set_xticks(sizes, [str(k) for k in sizes])
+    axes.minorticks_off()
+    if metric in _LOGARITHMIC:
+        axes.set_yscale("log")
+    axes.legend(frameon=False)
+    style.tidy(axes)
+    return axes
+
+
+def _values(who: str, name: str, run: Run, metric: str) -> np.ndarray:
+    """[seeds, e] of a metric, float64."""
+    of_whom = f" of {name!r}" if name else ""
+    if metric not in run.metrics:
+        known = ", ".join(run.metrics) or "nothing"
+        raise ValueError(
+            f"{who}: got metric={metric!r}, but the run{of_whom} measured {known}; "
+            "simulate(…, observe=…) decides what is measured."
+        )
+    values = np.asarray(run.metrics[metric], np.float64)
+    if values.ndim > 2 or np.ndim(run.rounds) > 2:
+        shape = ", ".join(map(str, values.shape))
+        raise ValueError(
+            f"{who}: got {metric}[{shape}]{of_whom}, expected [e], or [seeds, e] with "
+            "one axis of seeds; choose one of the others, as in runs[:, 3]."
+        )
+    values = values.reshape(-1, values.shape[-1])
+    if not np.isfinite(values).all(axis=0).any():
+        raise ValueError(
+            f"{who}: got a {metric}{of_whom} that is nowhere finite for all seeds: the "
+            "run diverged; take a smaller step size."
+        )
+    return values
+
+
+def _spent(name: str, run: Run, against: str) -> np.ndarray:
+    """x of a line, [e]: the mean over seeds."""
+    spent = costs(run)
+    if against not in spent:
+        known = ", ".join(spent)
+        clocks = (
+            "; tele.Timed(algorithm, network) has clocks" if against in LABELS else ""
+        )
+        raise ValueError(
+            f"convergence: got against={against!r}, but the run"
+            f"{name and f' of {name!r}'} counted {known}{clocks}."
+        )
+    return spent[against].reshape(-1, spent[against].shape[-1]).mean(axis=0)
