@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from tele_jax.analysis.speed import exact_after
 from tele_jax.analysis.trajectory import consensus_errors
-from tele_jax.plot.style import COLOURS, fitting, new_axes, tidy
+from tele_jax.plot.looks import COLOURS, new_axes, tidy
 from tele_jax.topology import Topology
 
 _FLOOR = 1e-6
@@ -102,7 +102,7 @@ def consensus_curves(
         marked = [] if dot is None or dot >= part.stop else [dot - part.start]
         axes.plot(
             *points[place],
-            color=fitting(colour),
+            color=colour,
             linestyle=style,
             linewidth=1.6 + 1.6 * above,
             marker="o" if marked else "",

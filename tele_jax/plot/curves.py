@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from tele_jax.plot import style
+from tele_jax.plot import looks
 
 
 def curves(
@@ -37,15 +37,15 @@ def curves(
     [0.1, 0.55, 0.75]
     >>> plt.close(axes.figure)
     """
-    axes = style.new_axes(axes)
-    colours = style.colours(by_method)
+    axes = looks.new_axes(axes)
+    colours = looks.colours(by_method)
     for name, (x, y) in by_method.items():
         shown = x > 0 if logarithmic else np.ones(len(x), bool)
         x, y, colour = x[shown], y[:, shown], colours[name]
         mean = y.mean(axis=0)
         deviation = y.std(axis=0, ddof=min(1, len(y) - 1))
         label = name if linestyle == "-" else None
-        width = style.line_width()
+        width = looks.line_width()
         axes.plot(
             x, mean, color=colour, linestyle=linestyle, label=label, linewidth=width
         )
@@ -56,5 +56,5 @@ def curves(
     if logarithmic:
         axes.set_xscale("log")
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    style.tidy(axes)
+    looks.tidy(axes)
     return axes

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
-from tele_jax.plot import style
+from tele_jax.plot import looks
 from tele_jax.run import Run
 
 _MAX_SLOTS = 2_000
@@ -53,7 +53,7 @@ def distances(run: Run, *, axes: Axes | None = None) -> Axes:
             "smaller step size."
         )
     apart = np.stack([np.linalg.norm(models - model, axis=1) for model in models])
-    axes = style.new_axes(axes)
+    axes = looks.new_axes(axes)
     image = axes.imshow(apart, cmap="viridis", vmin=0.0)
     axes.figure.colorbar(image, ax=axes, label="‖x_a − x_b‖")
     axes.set(xlabel="slot b", ylabel="slot a")

@@ -1,5 +1,6 @@
 """The parts of a drawn graph: circles, lines, arrow heads."""
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PatchCollection, PolyCollection
@@ -9,7 +10,6 @@ from matplotlib.typing import ColorType
 
 LIMIT = 1.16
 """Slots are in the square from −1 to 1, with room for their circles."""
-_RIM = "#333333"
 
 
 def radius_of(positions: np.ndarray, numbered: bool) -> float:
@@ -23,11 +23,11 @@ def radius_of(positions: np.ndarray, numbered: bool) -> float:
 def draw_slots(
     axes: Axes, positions: np.ndarray, radius: float, font_size: float | None = None
 ) -> None:
-    """A white circle per slot, with its number if a size is given for it."""
+    """A circle per slot, with its number if a size is given for it."""
     circles = PatchCollection(
         [Circle((x, y), radius) for x, y in positions],
-        facecolor="white",
-        edgecolor=_RIM,
+        facecolor=mpl.rcParams["axes.facecolor"],
+        edgecolor=mpl.rcParams["text.color"],
         linewidth=min(0.8, 20 * radius),
         zorder=3,
         gid="slots",

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tele_jax.plot import style
+from tele_jax.plot import looks
 
 
 def label_histogram(counts: np.ndarray, *, axes: Axes | None = None) -> Axes:
@@ -46,7 +46,7 @@ def label_histogram(counts: np.ndarray, *, axes: Axes | None = None) -> Axes:
         below += counts[:, label]
     axes.set(xlabel="node", ylabel="examples owned", xlim=(-0.6, num_nodes - 0.4))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    style.tidy(axes)
+    looks.tidy(axes)
     axes.legend(
         title="label", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False
     )

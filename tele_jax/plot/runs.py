@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 
-from tele_jax.plot import style
+from tele_jax.plot import looks
 from tele_jax.plot.curves import curves
 from tele_jax.run import Run
 from tele_jax.tables import costs
@@ -102,7 +102,7 @@ def u_curve(
     Args:
       runs: k to run; a batched run has its seeds as the leading axis.
       metric: one of those that ``observe`` returned; smaller is better.
-      theory: k* of ``theory.optimal_k``, drawn as a line.
+      theory: k*, as ``theory.best_k`` gives it, drawn as a line.
       axes: where to draw; new ones by default.
 
     Raises:
@@ -129,8 +129,27 @@ def u_curve(
         ends.append(values[:, -max(1, values.shape[1] // 5) :].mean(axis=1))
     mean = np.array([end.mean() for end in ends])
     deviation = np.array([end.std(ddof=min(1, len(end) - 1)) for end in ends])
-    axes = style.new_axes(axes)
-    colour = style.fitting("#00798c")
+    axes = looks.new_axes(axes)
+    _draw_points(axes, sizes, mean, deviation)
+    if theory is not None:
+        red = looks.COLOURS[0]
+        axes.axvline(theory, color=red, ls="--", label=f"theory: k* = {theory:.3g}")
+    axes.set_xscale("log", base=2)
+    axes.set(xlabel="active nodes k", ylabel=f"{LABELS.get(metric, metric)} at the end")
+    axes.set_xticks(sizes, [str(k) for k in sizes])
+    axes.minorticks_off()
+    if metric in _LOGARITHMIC:
+        axes.set_yscale("log")
+    axes.legend(frameon=False)
+    looks.tidy(axes)
+    return axes
+
+
+def _draw_points(
+    axes: Axes, sizes: np.ndarray, mean: np.ndarray, deviation: np.ndarray
+) -> None:
+    """Means with bars, and a ring around the smallest."""
+    colour = looks.COLOURS[1]
     axes.errorbar(
         sizes,
         mean,
@@ -138,7 +157,7 @@ def u_curve(
         marker="o",
         capsize=3,
         color=colour,
-        linewidth=style.line_width(),
+        linewidth=looks.line_width(),
     )
     best = int(np.nanargmin(mean))
     axes.plot(
@@ -150,18 +169,6 @@ def u_curve(
         markeredgecolor=colour,
         label=f"best here: k = {sizes[best]}",
     )
-    if theory is not None:
-        red = style.fitting("#d1495b")
-        axes.axvline(theory, color=red, ls="--", label=f"theory: k* = {theory:.3g}")
-    axes.set_xscale("log", base=2)
-    axes.set(xlabel="active nodes k", ylabel=f"{LABELS.get(metric, metric)} at the end")
-    axes.set_xticks(sizes, [str(k) for k in sizes])
-    axes.minorticks_off()
-    if metric in _LOGARITHMIC:
-        axes.set_yscale("log")
-    axes.legend(frameon=False)
-    style.tidy(axes)
-    return axes
 
 
 def _values(who: str, name: str, run: Run, metric: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from tele_jax._types import Key
 from tele_jax.algorithms.base import Algorithm
 from tele_jax.network.still import Still
-from tele_jax.plot import style
+from tele_jax.plot import looks
 from tele_jax.plot.positions import circle_positions
 from tele_jax.topology import Topology, to_matrices
 
@@ -73,7 +73,7 @@ def token_paths(held: np.ndarray, *, axes: Axes | None = None) -> Axes:
     >>> plt.close(axes.figure)
     """
     held = _checked("token_paths", held)
-    axes = style.new_axes(axes)
+    axes = looks.new_axes(axes)
     rounds = np.arange(len(held))
     for token, colour in enumerate(_colours(held.shape[1])):
         axes.plot(
@@ -81,14 +81,14 @@ def token_paths(held: np.ndarray, *, axes: Axes | None = None) -> Axes:
             held[:, token],
             "o-",
             color=colour,
-            linewidth=0.6 * style.line_width(),
+            linewidth=0.6 * looks.line_width(),
             markersize=4,
             label=f"token {token}",
         )
     axes.set(xlabel="round", ylabel="node", ylim=(-0.7, held.max() + 0.7))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.get_major_locator().set_params(integer=True)
-    style.tidy(axes)
+    looks.tidy(axes)
     return axes
 
 
@@ -160,9 +160,7 @@ def animate_tokens(
 def _draw_gossip(axes: Axes, at: np.ndarray, weights: np.ndarray) -> None:
     for b, a in np.argwhere(weights):
         if a != b:
-            axes.plot(
-                *at[[b, a]].T, color=style.fitting("#2f4b6e"), linewidth=1, zorder=1
-            )
+            axes.plot(*at[[b, a]].T, color="#5b83b5", linewidth=1, zorder=1)
 
 
 def _colours(num_tokens: int) -> list[Any]:

@@ -19,7 +19,7 @@ _MAX_SLOTS = 200
 _MAX_NUMBERED = 40
 """Most slots whose numbers can be read."""
 _MAX_PANELS, _RANDOM_PANELS = 12, 4
-_EDGE = "#2f4b6e"
+_EDGE = "#4f74a3"
 _BY_ROUND = LinearSegmentedColormap.from_list(
     "rounds", plt.get_cmap("plasma")(np.linspace(0.0, 0.85, 64))
 )

@@ -77,4 +77,5 @@ def test_dashed_curves_have_no_band_and_no_legend_entry(axes):
 def test_more_methods_than_colours_start_over(axes):
     methods = {str(i): (X, Y) for i in range(len(plot.COLOURS) + 1)}
     plot.curves(methods, xlabel="x", ylabel="y", axes=axes)
-    assert axes.lines[-1].get_color() == axes.lines[0].get_color() == plot.COLOURS[0]
+    assert axes.lines[-1].get_color() == axes.lines[0].get_color()
+    assert {line.get_color() for line in axes.lines} == set(plot.COLOURS)

@@ -6,20 +6,26 @@ from typing import Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 
-COLOURS = ("#d1495b", "#00798c", "#595959", "#edae49", "#66a182", "#8d6a9f")
-"""Told apart by most colour-blind readers, and in this order in every figure."""
-
+COLOURS = (
+    "#d55e00",
+    "#0072b2",
+    "#707070",
+    "#e69f00",
+    "#56b4e9",
+    "#009e73",
+    "#cc79a7",
+    "#8c6d31",
+)
+"""All but grey and brown are M. Okabe's and K. Ito's for colour-blind readers."""
 _METHODS = {
-    "DSGD": ("#d1495b", "#edae49", "#7d1d2b", "#f0b7a4"),
-    "TELEPORTATION": ("#00798c", "#63bfd0", "#1d3557", "#8d6a9f"),
-    "All-reduce": ("#595959", "#a5a5a5"),
+    "DSGD": ("#d55e00", "#e69f00", "#cc79a7"),
+    "TELEPORTATION": ("#0072b2", "#56b4e9", "#009e73"),
+    "All-reduce": ("#707070",),
 }
 """The colours of a method's variants, in the order of the figure."""
-_OTHERS = ("#66a182", "#8d6a9f", "#b08968", "#c8b900")
+_OTHERS = ("#009e73", "#cc79a7", "#8c6d31")
 
 _SIZES = {
     "notebook": {},
@@ -66,7 +72,7 @@ def style(
 
     >>> with style("paper", dark=True):
     ...     figure, axes = plt.subplots()
-    >>> figure.get_size_inches().tolist(), to_hex(figure.get_facecolor())
+    >>> figure.get_size_inches().tolist(), mpl.colors.to_hex(figure.get_facecolor())
     ([3.25, 2.3], '#111111')
     >>> plt.close(figure)
     """
@@ -81,28 +87,20 @@ def style(
 def colours(methods: Iterable[str]) -> dict[str, str]:
     """A colour for every name, the same in every figure that has the same methods.
 
-    DSGD is red and orange, TELEPORTATION blue, all-reduce grey, whatever stands first;
-    what begins with no such word takes green, violet and brown.
+    DSGD is vermilion and orange, TELEPORTATION blue, all-reduce grey, whatever stands
+    first; what begins with no such word takes green, purple and brown. After eight
+    colours they come again.
 
     >>> colours(["TELEPORTATION, k = 8", "DSGD", "mine"])
-    {'TELEPORTATION, k = 8': '#00798c', 'DSGD': '#d1495b', 'mine': '#66a182'}
+    {'TELEPORTATION, k = 8': '#0072b2', 'DSGD': '#d55e00', 'mine': '#009e73'}
     """
-    used: dict[str, int] = {}
-    found = {}
+    found: dict[str, str] = {}
     for name in methods:
         family = next((m for m in _METHODS if name.lower().startswith(m.lower())), "")
-        shades = _METHODS.get(family, _OTHERS)
-        place = used.get(family, 0)
-        used[family] = place + 1
-        found[name] = fitting(shades[place % len(shades)])
+        wished = (*_METHODS.get(family, _OTHERS), *COLOURS)
+        used = list(found.values())[len(found) // len(COLOURS) * len(COLOURS) :]
+        found[name] = next(colour for colour in wished if colour not in used)
     return found
-
-
-def fitting(colour: str) -> str:
-    """The colour, or a lighter one on a dark ground."""
-    if np.mean(to_rgb(mpl.rcParams["axes.facecolor"])) > 0.5:
-        return colour
-    return to_hex(0.6 * np.array(to_rgb(colour)) + 0.4)
 
 
 def line_width() -> float:

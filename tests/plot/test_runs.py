@@ -1,0 +1,124 @@
+"""Figures of runs carry the numbers of the runs."""
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tele_jax import plot
+from tests.runs_by_hand import by_hand
+
+SEEDS = np.array([[4.0, 2.0, 1.0], [8.0, 2.0, 5.0]])
+RUN = by_hand({"loss": SEEDS, "grad_norm_sq": SEEDS}, messages=6, num_slots=4)
+TIMED = by_hand({"loss": SEEDS}, seconds=0.5, bytes=8.0)
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("against", "run", "x", "label"),
+    [
+        ("rounds", RUN, [0, 10, 20], "rounds"),
+        ("gradients", RUN, [40, 80], "gradients, over all nodes"),
+        ("messages", RUN, [60, 120], "messages (models sent)"),
+        ("seconds", TIMED, [5.0, 10.0], "simulated seconds"),
+        ("bytes", TIMED, [80.0, 160.0], "bytes sent"),
+    ],
+)
+def test_convergence_draws_the_mean_of_the_seeds(against, run, x, label):
+    axes = plot.convergence({"DSGD": run}, "loss", against=against)
+    (line,) = axes.lines
+    assert line.get_xdata().tolist() == x
+    assert line.get_ydata().tolist() == [6.0, 2.0, 3.0][-len(x) :]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (label, "f(x̄)")
+    assert axes.get_xscale() == ("linear" if against == "rounds" else "log")
+    assert [text.get_text() for text in axes.get_legend().texts] == ["DSGD"]
+    assert line.get_color() == plot.colours(["DSGD"])["DSGD"]
+
+
+def test_one_run_needs_no_name_and_the_axes_may_be_given():
+    _, axes = plt.subplots()
+    assert plot.convergence(RUN[0], "grad_norm_sq", axes=axes) is axes
+    assert axes.lines[0].get_ydata().tolist() == [4.0, 2.0, 1.0]
+    assert axes.get_yscale() == "log"
+    assert axes.get_legend() is None
+
+
+def test_u_curve_marks_the_best_and_the_theory():
+    runs = {
+        k: by_hand({"grad_norm_sq": np.full((2, 10), end)})
+        for k, end in ((8, 3.0), (2, 4.0), (4, 1.0))
+    }
+    axes = plot.u_curve(runs, theory=5.0)
+    points, ring, line = axes.lines[0], axes.lines[-2], axes.lines[-1]
+    assert points.get_xdata().tolist() == [2, 4, 8]
+    assert points.get_ydata().tolist() == [4.0, 1.0, 3.0]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (4, 1.0)
+    assert line.get_xdata()[0] == 5.0
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2", "4", "8"]
+
+
+def test_u_curve_averages_the_last_fifth():
+    values = np.r_[np.full(8, 100.0), 1.0, 3.0]
+    axes = plot.u_curve({1: by_hand({"grad_norm_sq": values})})
+    assert axes.lines[0].get_ydata().tolist() == [2.0]
+
+
+GONE = by_hand({"loss": np.full((2, 3), np.nan), "grad_norm_sq": np.full((2, 3), 1.0)})
+SWEEP = by_hand({"loss": np.ones((2, 5, 3)), "grad_norm_sq": np.ones((2, 5, 3))})
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: plot.convergence({}), "convergence: got no run"),
+        (lambda: plot.u_curve({}), "u_curve: got no run"),
+        (
+            lambda: plot.convergence({"DSGD": RUN}, "accuracy"),
+            "got metric='accuracy', but the run of 'DSGD' measured loss, grad_norm_sq",
+        ),
+        (lambda: plot.convergence(GONE), "a loss that is nowhere finite .* diverged"),
+        (lambda: plot.convergence(SWEEP), r"got loss\[2, 5, 3\], expected \[e\], or"),
+        (
+            lambda: plot.convergence({"a": RUN}, against="seconds"),
+            "the run of 'a' counted rounds, gradients, messages; tele.Timed",
+        ),
+        (lambda: plot.convergence(RUN, against="hours"), "got against='hours'"),
+        (
+            lambda: plot.convergence(RUN.replace(rounds=RUN.rounds + 50)),
+            "concatenate",
+        ),
+        (lambda: plot.u_curve({2: RUN}, "accuracy"), "u_curve: got metric='accuracy'"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(draw, words):
+    with pytest.raises(ValueError, match=words):
+        draw()
+
+
+def test_distances_are_those_of_the_models():
+    models = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    axes = plot.distances(by_hand({"loss": np.ones(2)}, params=models))
+    found = np.asarray(axes.images[0].get_array())
+    np.testing.assert_allclose(found, np.hypot(*(models[:, None] - models).T))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("slot b", "slot a")
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (RUN, r"got a sweep of \(2,\) runs, expected one"),
+        (by_hand({"loss": np.ones(2)}, params=np.full((2, 2), np.nan)), "not finite"),
+        (by_hand({"loss": np.ones(2)}, params=np.ones((2001, 1))), "2,001 slots"),
+    ],
+)
+def test_distances_that_cannot_be_drawn_are_told(run, words):
+    with pytest.raises(ValueError, match=words):
+        plot.distances(run)
