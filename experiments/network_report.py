@@ -68,6 +68,11 @@ def write(
     )
     (path / "tables.md").write_text(text + "\n")
     print(text)
+    if config.preset == "quick":
+        print(
+            "\nThis preset shows that all works. Two seeds, two step sizes and few "
+            "rounds do not tell who is first: --preset full does."
+        )
     for name, figure in {
         "seconds": figures.seconds(config, trained, timings, goals),
         "crossover": figures.crossover(config, times),
@@ -84,7 +89,8 @@ def _final(config: Any, trained: dict[str, Trained]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"method": name}
         for a, alpha in enumerate(config.alphas):
             row[f"α = {alpha:g}, %"] = _spread(100 * one.accuracy[a, :, -1])
-            row[f"η at {alpha:g}"] = f"{one.rates[a]:g}"
+            edge = one.rates[a] in (min(config.rates), max(config.rates))
+            row[f"η at {alpha:g}"] = f"{one.rates[a]:g}" + " (edge)" * edge
         rows.append(row)
     return rows
 

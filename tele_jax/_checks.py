@@ -12,9 +12,6 @@ import numpy as np
 
 from tele_jax._types import Array, Params
 from tele_jax.algorithms.base import Algorithm, counts_draws
-from tele_jax.network import _numbers as numbers
-from tele_jax.network.failures import check_numbers
-from tele_jax.network.links import ByRule
 from tele_jax.tasks.base import Task
 
 
@@ -49,25 +46,6 @@ def check_topology(algorithm: Algorithm) -> None:
         f"graphs.ring(8), or from_matrices of mixing matrices: {name}(topology, "
         "learning_rate)."
     )
-
-
-def check_failures(algorithm: Algorithm) -> None:
-    """Refuse numbers of ``Failures`` that are out of range."""
-    inner = getattr(algorithm, "algorithm", algorithm)
-    if hasattr(inner, "failures"):
-        check_numbers(type(inner).__name__, inner.failures)
-
-
-def check_rule(algorithm: Algorithm, num_nodes: int) -> None:
-    """Refuse a user's rule of links whose costs are none, as far as a sample tells."""
-    links = getattr(getattr(algorithm, "network", None), "links", None)
-    if not isinstance(links, ByRule):
-        return
-    nodes = np.unique(np.linspace(0, num_nodes - 1, 16).astype(np.int32))
-    i, j = (part.ravel() for part in np.meshgrid(nodes, nodes))
-    link = links.between(jnp.asarray(i[i != j]), jnp.asarray(j[i != j]))
-    numbers.check("by_rule", "latency", link.latency)
-    numbers.check("by_rule", "bandwidth", link.bandwidth, more_than=0.0, finite=False)
 
 
 def check_schedule(algorithm: Algorithm, done: Array | int, num_rounds: int) -> None:

@@ -11,6 +11,7 @@ from tele_jax import _checks as checks
 from tele_jax import metrics
 from tele_jax._types import Array, Key, Metrics, Params, Slots
 from tele_jax.algorithms.base import Algorithm, Info
+from tele_jax.network.checks import check_network
 from tele_jax.run import Run, concatenate
 from tele_jax.tasks.base import Task
 
@@ -75,9 +76,8 @@ def simulate(
     """
     eval_every = checks.check_rounds(num_rounds, eval_every, resume is not None)
     done = 0 if resume is None else resume.rounds[-1]
+    check_network(algorithm, task.num_nodes)
     checks.check_topology(algorithm)
-    checks.check_failures(algorithm)
-    checks.check_rule(algorithm, task.num_nodes)
     checks.check_schedule(algorithm, done, num_rounds)
     if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
         observe = jax.tree_util.Partial(observe)

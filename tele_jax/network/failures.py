@@ -169,8 +169,7 @@ class Failures:
         None: never.
       one_way: each direction is cut on its own. Every slot still averages, but the mean
         drifts.
-      compute: the seconds of a local step; give the very object that the network has
-        if the run is ``Timed``.
+      compute: the seconds of a local step; the network's, if the run is ``Timed``.
       timeout: slots whose step takes longer are not awaited: they neither send nor
         receive in this round, and keep what they computed. It bounds how long a step is
         waited for, not how far behind a slot is that was late before.

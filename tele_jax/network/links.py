@@ -150,6 +150,11 @@ def neighbours_of(topology: Topology) -> np.ndarray:
     >>> np.sort(neighbours_of(graphs.ring(4)), axis=0).tolist()
     [[1, 0, 1, 0], [3, 2, 3, 2]]
     """
+    if not hasattr(topology, "period"):
+        raise ValueError(
+            f"neighbours_of: got {topology!r}, expected a topology such as "
+            "graphs.ring(8)."
+        )
     if topology.period is None:
         raise ValueError(
             f"neighbours_of: {type(topology).__name__} is random and has no period, "

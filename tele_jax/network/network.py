@@ -4,6 +4,7 @@ from typing import Literal
 
 from flax import struct
 
+from tele_jax._types import Scalar
 from tele_jax.network.collective import AllReduce
 from tele_jax.network.compute import Compute
 from tele_jax.network.links import Links
@@ -20,7 +21,8 @@ class Network:
     Args:
       links: the cost of a message between two nodes, such as ``network.same(0.01)``.
       compute: the seconds of a local step, such as ``network.constant(0.1)``.
-      sends: ``"parallel"``: all messages of a node leave at once, and it goes on.
+      sends: ``"parallel"``: all messages of a node leave at once, each with the whole
+        bandwidth of its link, and the node goes on.
         ``"serial"``: one after the other, in increasing order of the receivers' slots;
         the node is done when the last has left.
       duplex: ``"full"``, or ``"half"``: a node receives only after it has sent.
@@ -28,6 +30,9 @@ class Network:
       overlap: the gradient is computed while models are on their way, and both must
         be there for the next; the iterates stay those of the plain order. For methods
         whose models stay at their nodes.
+      model_bytes: what a model weighs on its way, more than 0; a leaf. None: what it
+        weighs in memory. Give it where models are compressed, or to time a large model
+        while a small one is trained.
       all_reduce: how gossip on ``graphs.complete`` is done, see
         ``network.all_reduce_seconds``.
 
@@ -44,4 +49,5 @@ class Network:
     duplex: Literal["full", "half"] = struct.field(pytree_node=False, default="full")
     barrier: bool = struct.field(pytree_node=False, default=False)
     overlap: bool = struct.field(pytree_node=False, default=False)
+    model_bytes: Scalar | None = None
     all_reduce: AllReduce = struct.field(pytree_node=False, default="ring")

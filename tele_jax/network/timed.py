@@ -111,7 +111,9 @@ class Timed:
         traffic = self.algorithm.traffic(key, state.inner, inner, t)
         _check_overlap(self, traffic)
         nodes = traffic.nodes
-        num_bytes = tree.num_bytes(inner.params) / tree.num_slots(inner.params)
+        num_bytes = network.model_bytes
+        if num_bytes is None:
+            num_bytes = tree.num_bytes(inner.params) / tree.num_slots(inner.params)
         free, start, fetched = phases.fetch(
             network, traffic, state.free, now, num_bytes
         )
@@ -146,11 +148,6 @@ class Timed:
 def _check(timed: Timed, num_nodes: int) -> None:
     """Refuse, while tracing, a network of another size or what has no traffic."""
     algorithm, network = timed.algorithm, timed.network
-    if not isinstance(network, Network):
-        raise ValueError(
-            f"Timed: got {type(network).__name__} as network, expected "
-            "Network(links, compute)."
-        )
     name = type(algorithm).__name__
     if not hasattr(algorithm, "traffic"):
         raise ValueError(

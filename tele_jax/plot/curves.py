@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from tele_jax.plot import looks
 
@@ -54,7 +55,17 @@ def curves(
                 x, mean - deviation, mean + deviation, color=colour, alpha=0.18, lw=0
             )
     if logarithmic:
-        axes.set_xscale("log")
+        _make_logarithmic(axes)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     looks.tidy(axes)
     return axes
+
+
+def _make_logarithmic(axes: Axes) -> None:
+    """Powers of ten, or 1, 2, 5 where there are few: Matplotlib's would overlap."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    if high < 100 * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.6g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())

@@ -42,7 +42,7 @@ class Trace(NamedTuple):
 def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
     """Follow the first rounds of a run with the same key, whatever it learns.
 
-    Models weigh 4 bytes here, as on ``network.Still``.
+    Models weigh 4 bytes here, or what the network's ``model_bytes`` says.
 
     Args:
       timed: the algorithm on its network.
@@ -51,7 +51,7 @@ def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
       num_rounds: how many, at least 1.
 
     Raises:
-      ValueError: there are no rounds, or more than 200 nodes.
+      ValueError: there are no rounds, more than 200 nodes, or no clocks.
 
     >>> import tele_jax as tele
     >>> net = tele.Network(tele.network.same(0.5), tele.network.constant(1.0))
@@ -59,6 +59,10 @@ def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
     >>> trace(ring, jax.random.key(0), num_nodes=3, num_rounds=2).done.tolist()
     [[1.5, 1.5, 1.5], [3.0, 3.0, 3.0]]
     """
+    if not isinstance(timed, Timed):
+        raise ValueError(
+            f"trace: got {type(timed).__name__}, expected Timed(algorithm, network)."
+        )
     if num_rounds < 1 or not 1 <= num_nodes <= _MAX_NODES:
         raise ValueError(
             f"trace: got num_rounds={num_rounds} and num_nodes={num_nodes}, expected "
@@ -127,6 +131,11 @@ def space_time(
     (True, 'simulated seconds')
     >>> plt.close(axes.figure)
     """
+    if not isinstance(traced, Trace):
+        raise ValueError(
+            f"space_time: got {type(traced).__name__}, expected what trace(timed, key, "
+            "…) gives."
+        )
     if axes is None:
         _, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
     end = np.where(np.isfinite(traced.done), traced.done, 0.0).max()
@@ -210,6 +219,8 @@ def animate(traced: Trace, *, frames: int = 60) -> FuncAnimation:
     True
     >>> plt.close("all")
     """
+    if frames < 1:
+        raise ValueError(f"animate: got frames={frames}, expected at least 1.")
     figure, axes = plt.subplots(figsize=(7, 3.2), dpi=80, layout="constrained")
     end = np.where(np.isfinite(traced.done), traced.done, 0.0).max()
 

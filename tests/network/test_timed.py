@@ -334,6 +334,9 @@ def test_a_million_nodes_cost_what_the_active_ones_do():
 class Silent:
     """An algorithm that does not say what it sends."""
 
+    def step(self, key, state, task, t):
+        """Nothing."""
+
 
 @pytest.mark.parametrize(
     ("build", "words"),
@@ -362,6 +365,57 @@ class Silent:
         (
             lambda net: tele.Timed(Silent(), net),
             "Timed: Silent does not say what it sends",
+        ),
+        (
+            lambda net: tele.Timed(graphs.ring(5), net),
+            "Timed: got Periodic, which has no step, expected an algorithm",
+        ),
+        (lambda net: tele.Timed(tele.DSGD, net), "Timed: got the class DSGD"),
+        (
+            lambda net: tele.Timed(
+                tele.Timed(tele.DSGD(graphs.ring(5), 0.1), net), net
+            ),
+            "Timed: got an algorithm that is Timed already",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.DSGD(graphs.ring(5), 0.1), net.replace(compute=1.0)
+            ),
+            "Network: got float as compute, expected such as network.constant",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.DSGD(graphs.ring(5), 0.1), net.replace(links=0.1)
+            ),
+            "Network: got float as links, expected such as network.same",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.DSGD(graphs.ring(5), 0.1), net.replace(model_bytes=0.0)
+            ),
+            "Network: got model_bytes=0, expected a finite number of more than 0",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.DSGD(graphs.ring(5), 0.1),
+                net.replace(links=network.by_rule(lambda i, j: 0.1 if i < j else 1.0)),
+            ),
+            "by_rule: the function fails on arrays of nodes .*jnp.where in place of if",
+        ),
+        (
+            lambda net: tele.Timed(
+                tele.UnreliableDSGD(
+                    graphs.ring(5),
+                    0.1,
+                    tele.Failures(compute=network.constant(2.0), timeout=3.0),
+                ),
+                net,
+            ),
+            "UnreliableDSGD: got a compute in failures that is not the network's",
+        ),
+        (
+            lambda net: tele.UnreliableDSGD(graphs.ring(5), 0.1, tele.Failures(0.1)),
+            "UnreliableDSGD: got float as crashes, expected such as network.outages",
         ),
         (
             lambda net: tele.Timed(
@@ -396,6 +450,25 @@ def test_a_rule_with_costs_that_are_none_is_told(costs, words):
     net = tele.Network(network.by_rule(lambda i, j: costs), network.constant(1.0))
     with pytest.raises(ValueError, match=words):
         timed(tele.DSGD(graphs.ring(5), 0.1), net, 5, 2)
+
+
+def test_a_still_task_wants_one_number_and_nodes():
+    with pytest.raises(ValueError, match=r"Still: got num_nodes=2\.5"):
+        network.Still(2.5)
+    method = tele.DSGD(graphs.ring(5), 0.1)
+    with pytest.raises(ValueError, match=r"Still: got params of shape \(3,\)"):
+        tele.simulate(method, network.Still(5), jnp.ones(3), KEY, num_rounds=2)
+
+
+def test_model_bytes_are_those_of_a_model_of_that_size():
+    small = tele.Network(
+        network.same(0.5, 12.0), network.constant(1.0), model_bytes=24.0
+    )
+    large = small.replace(links=network.same(0.5, 6.0), model_bytes=None)
+    method = tele.DSGD(graphs.ring(5), 0.1)
+    infos = [timed(method, net, 5, 3).info for net in (small, large)]
+    assert infos[0].seconds.tolist() == infos[1].seconds.tolist() == [3.5] * 3
+    assert infos[0].bytes.tolist() == (2 * infos[1].bytes).tolist() == [240.0] * 3
 
 
 def test_a_run_without_clocks_has_no_elapsed_time():
