@@ -116,9 +116,9 @@ def write(folder: Path, config: "Config", outcomes: "list[Outcome]", task: Any) 
     owners = partition.Partition(np.asarray(task.index), np.asarray(task.sizes))
     counts = partition.label_counts(owners, np.asarray(task.labels), task.num_classes)
     title = f"{config.dataset}: labels per node, Dirichlet α = {config.alpha:g}"
-    axes = plot.label_histogram(counts)
-    axes.set_title(title)
-    axes.figure.savefig(folder / "labels.png", dpi=150)
+    drawn, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+    plot.label_histogram(counts, axes=axes).set_title(title)
+    drawn.savefig(folder / "labels.png", dpi=150)
 
 
 def _summary(outcome: "Outcome") -> dict[str, Any]:

@@ -112,7 +112,8 @@ def _summary(run: Run) -> str:
     what = f"{took}, {num_slots(run)} slots, evaluated at {count}"
     sweep = f"{' × '.join(map(str, batch))} runs of " if batch else "Run of "
     columns = ("start", "end") if not batch else ("start", "end", "lowest", "highest")
-    rows, broken = [], np.zeros(batch, bool)
+    rows: list[tuple[str, ...]] = []
+    broken = np.zeros(batch, bool)
     for name, leaf in run.metrics.items():
         values = np.asarray(leaf)
         if values.ndim != len(batch) + 1:
@@ -141,7 +142,7 @@ def _row(start: np.ndarray, end: np.ndarray) -> list[str]:
         start, end = (part[np.isfinite(part)] for part in (start, end))
         if not len(end):
             end = np.array([np.nan])
-        middle = np.median(start) if len(start) else np.nan
+        middle = np.median(start) if len(start) else end[0]
         numbers = [middle, np.median(end), end.min(), end.max()]
     return [f"{float(number):.4g}" for number in numbers]
 

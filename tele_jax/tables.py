@@ -93,7 +93,7 @@ def to_xarray(run: Run, **axes: Sequence[Any]) -> "xarray.Dataset":
     coordinates["round"] = rounds.reshape(-1, rounds.shape[-1])[0]
     coordinates["t"] = np.arange(np.shape(run.info.loss)[-1])
     variables: dict[str, Any] = {}
-    for name, values in (spent | run.metrics).items():
+    for name, values in {**spent, **run.metrics}.items():
         array = np.asarray(values)
         inner = [f"{name}_{axis}" for axis in range(array.ndim - len(names) - 1)]
         variables[name] = ([*names, "round", *inner], array)
@@ -139,7 +139,8 @@ def to_pandas(run: Run, **axes: Sequence[Any]) -> "pandas.DataFrame":
         for name, place in zip(names, places, strict=False)
     }
     columns["round"] = rounds.ravel()
-    for name, values in (spent | run.metrics).items():
+    measured: dict[str, Any] = {**spent, **run.metrics}
+    for name, values in measured.items():
         rows = np.asarray(values).reshape(rounds.size, -1)
         if np.ndim(values) == rounds.ndim:
             columns[name] = rows[:, 0]

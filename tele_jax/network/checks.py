@@ -72,8 +72,8 @@ def _check_parts(network: Any, num_nodes: int) -> None:
             raise ValueError(f"Network: got {what}=None, expected such as {like}.")
         _expect("Network", what, part, verb, like)
     if network.model_bytes is not None:
-        limits = {"more_than": 0.0, "single": True}
-        numbers.check("Network", "model_bytes", network.model_bytes, **limits)
+        weight = network.model_bytes
+        numbers.check("Network", "model_bytes", weight, more_than=0.0, single=True)
     if isinstance(network.links, ByRule):
         _check_rule(network.links, num_nodes)
 

@@ -12,7 +12,7 @@ AllReduce = Literal["ring", "tree"]
 
 
 def all_reduce_seconds(
-    kind: AllReduce, nodes: Array, takes_part: Array, links: Links, num_bytes: float
+    kind: AllReduce, nodes: Array, takes_part: Array, links: Links, num_bytes: Array
 ) -> Array:
     """Seconds from when the last node is ready to when all have the mean.
 

@@ -18,7 +18,7 @@ from tele_jax.network.network import Network
 
 
 def fetch(
-    network: Network, traffic: Traffic, free: Clock, now: Clock, num_bytes: float
+    network: Network, traffic: Traffic, free: Clock, now: Clock, num_bytes: Array
 ) -> tuple[Clock, Array, Array]:
     """Clocks after sending, when each node may begin its step, and the bytes sent."""
     source, nodes = traffic.source, traffic.nodes
@@ -52,7 +52,7 @@ def gossip(
     mixing: AnyMixing | None,
     nodes: Array,
     ready: Array,
-    num_bytes: float,
+    num_bytes: Array,
 ) -> tuple[Array, Array]:
     """When each slot is done, if it was ready then, and the bytes sent."""
     if mixing is None:

@@ -32,7 +32,7 @@ class Sending(NamedTuple):
 
 
 def messages(
-    mixing: Mixing | Push, source: Array, target: Array, links: Links, num_bytes: float
+    mixing: Mixing | Push, source: Array, target: Array, links: Links, num_bytes: Array
 ) -> Sending:
     """What a round of gossip sends, if slot j is at ``source[j]`` before, and then at
     ``target[j]``.
@@ -49,7 +49,7 @@ def messages(
     return _priced(sender, receiver, needed, source, target, links, num_bytes)
 
 
-def fetches(source: Array, target: Array, links: Links, num_bytes: float) -> Sending:
+def fetches(source: Array, target: Array, links: Links, num_bytes: Array) -> Sending:
     """Every slot moves from ``source[a]`` to ``target[a]``."""
     slots = jnp.arange(source.shape[0])
     needed = jnp.ones(source.shape, bool)
@@ -63,7 +63,7 @@ def _priced(
     source: Array,
     target: Array,
     links: Links,
-    num_bytes: float,
+    num_bytes: Array,
 ) -> Sending:
     i, j = source[sender], target[receiver]
     needed = needed & (i >= 0) & (j >= 0)
@@ -73,10 +73,10 @@ def _priced(
     return Sending(sender, receiver, needed, travels, latency, transfer)
 
 
-def cost(links: Links, i: Array, j: Array, num_bytes: float) -> tuple[Array, Array]:
+def cost(links: Links, i: Array, j: Array, num_bytes: Array) -> tuple[Array, Array]:
     """Latency and transfer time of a message from nodes i to nodes j, seconds."""
     link = links.between(jnp.maximum(i, 0), jnp.maximum(j, 0))
-    return link.latency, float(num_bytes) / link.bandwidth
+    return link.latency, num_bytes / link.bandwidth
 
 
 def start_at_once(sending: Sending, ready: Array) -> tuple[Array, Array]:

@@ -111,9 +111,7 @@ class Timed:
         traffic = self.algorithm.traffic(key, state.inner, inner, t)
         _check_overlap(self, traffic)
         nodes = traffic.nodes
-        num_bytes = network.model_bytes
-        if num_bytes is None:
-            num_bytes = tree.num_bytes(inner.params) / tree.num_slots(inner.params)
+        num_bytes = _bytes_of_a_model(network, inner.params)
         free, start, fetched = phases.fetch(
             network, traffic, state.free, now, num_bytes
         )
@@ -143,6 +141,12 @@ class Timed:
                 clocks = phases.put(clocks, traffic.resting, after(now, latest))
         times = Times(traffic, start, computed, done, latest, fetched + gossiped)
         return TimedState(inner, free, clocks, after(now, latest)), times
+
+
+def _bytes_of_a_model(network: Network, slots: Slots) -> Array:
+    if network.model_bytes is not None:
+        return jnp.asarray(network.model_bytes, jnp.float32)
+    return jnp.float32(tree.num_bytes(slots) / tree.num_slots(slots))
 
 
 def _check(timed: Timed, num_nodes: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -27,7 +27,7 @@ _METHODS = {
 """The colours of a method's variants, in the order of the figure."""
 _OTHERS = ("#009e73", "#cc79a7", "#8c6d31")
 
-_SIZES = {
+_SIZES: dict[str, dict[str, Any]] = {
     "notebook": {},
     "paper": {
         "figure.figsize": (3.25, 2.3),
@@ -80,7 +80,8 @@ def style(
         raise ValueError(
             f"style: got size={size!r}, expected one of {', '.join(_SIZES)}."
         )
-    with mpl.rc_context({**_SIZES[size], **(_DARK if dark else {})}):
+    settings: Any = _SIZES[size] | (_DARK if dark else {})
+    with mpl.rc_context(settings):
         yield
 
 
@@ -118,4 +119,5 @@ def new_axes(axes: Axes | None) -> Axes:
 def tidy(axes: Axes) -> None:
     """A faint grid, and no frame above and to the right."""
     axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from tele_jax._types import Key
 from tele_jax.algorithms.base import Algorithm
@@ -86,8 +87,8 @@ def token_paths(held: np.ndarray, *, axes: Axes | None = None) -> Axes:
             label=f"token {token}",
         )
     axes.set(xlabel="round", ylabel="node", ylim=(-0.7, held.max() + 0.7))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     looks.tidy(axes)
     return axes
 
@@ -144,13 +145,14 @@ def animate_tokens(
         axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal")
         axes.axis("off")
         axes.set_title(f"round {t}", fontsize=10)
-        axes.scatter(*places.T, s=60, facecolors="none", edgecolors="#999999", zorder=2)
+        x, y = places.T
+        axes.scatter(x, y, s=60, facecolors="none", edgecolors="#999999", zorder=2)
         share = min(1.0, (part + 1) / moving)
         before = held[max(t - 1, 0)]
         at = (1 - share) * places[before] + share * places[held[t]]
         if share == 1.0:
             _draw_gossip(axes, at, weights[t])
-        axes.scatter(*at.T, s=60, c=_colours(held.shape[1]), zorder=3)
+        axes.scatter(at[:, 0], at[:, 1], s=60, c=_colours(held.shape[1]), zorder=3)
         return []
 
     frames = frames_per_round * len(held)
