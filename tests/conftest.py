@@ -1,7 +1,21 @@
 """Settings of the whole test suite."""
 
+import atexit
+import os
+import shutil
+import tempfile
+
 import jax
 import pytest
+
+# Programs are kept on disk while the suite runs: its processes share them, and what a
+# module forgets the next need not compile again.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["TELE_JAX_TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="tele_jax-programs-")
+    atexit.register(shutil.rmtree, os.environ["TELE_JAX_TEST_PROGRAMS"], True)
+jax.config.update("jax_compilation_cache_dir", os.environ["TELE_JAX_TEST_PROGRAMS"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # [k] against [k, d] is a mistake here, never a wish: spell broadcasts out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
