@@ -66,7 +66,8 @@ def write(
     text = "\n\n".join(
         f"## {name}\n\n{markdown(rows)}" for name, rows in tables.items()
     )
-    (path / "tables.md").write_text(text + "\n")
+    title = "# Networks that are not ideal: all tables"
+    (path / "tables.md").write_text(f"{title}\n\n{text}\n")
     print(text)
     if config.preset == "quick":
         print(
