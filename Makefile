@@ -9,7 +9,7 @@ STAMP := .venv/.complete
 RUN := .venv/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint format types benchmark clean
+.PHONY: help venv demo test test-all lint format types docs benchmark clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
@@ -36,6 +36,10 @@ format: $(STAMP) ## Repair style and formatting
 
 types: $(STAMP) ## Check types
 	@$(RUN) mypy
+
+docs: $(STAMP) ## Build the site with all notebooks executed, in build/site
+	@$(RUN) sphinx -c docs -b html -W --keep-going -q . build/site
+	@echo "open build/site/docs/index.html"
 
 benchmark: $(STAMP) ## Measure; results go to results/benchmark
 	@$(RUN) experiments.benchmark

@@ -90,8 +90,8 @@ def sampled_constants(
     ½‖∇F_i(x; ξ) − ∇F_i(x; ξ′)‖², and ζ² that of (n−1)/(2n) ⟨∇F_i(x; ξ) − ∇F_j(x; ξ),
     ∇F_i(x; ξ′) − ∇F_j(x; ξ′)⟩, both without bias, but for a ζ² below 0, which is given
     as 0. L is the mean of the largest curvature of one batch's loss, the largest
-    absolute eigenvalue of ∇²F_i(x; ξ), and below the largest of all nodes. All hold at x⁰ alone: along a run they
-    change, and no bound for all x is claimed.
+    absolute eigenvalue of ∇²F_i(x; ξ), and below the largest of all nodes. All hold at
+    x⁰ alone: along a run they change, and no bound for all x is claimed.
 
     Args:
       task: any.
