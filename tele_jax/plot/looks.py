@@ -98,7 +98,7 @@ def colours(methods: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in methods:
         family = next((m for m in _METHODS if name.lower().startswith(m.lower())), "")
-        wished = (*_METHODS.get(family, _OTHERS), *COLOURS)
+        wished = (*_METHODS.get(family, ()), *_OTHERS, *COLOURS)
         used = list(found.values())[len(found) // len(COLOURS) * len(COLOURS) :]
         found[name] = next(colour for colour in wished if colour not in used)
     return found

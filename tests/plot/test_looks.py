@@ -79,6 +79,8 @@ def test_a_method_has_its_colour_whatever_stands_first():
     assert first["DSGD, ring"] == then["dsgd on a ring"]
     assert first["mine"] == then["mine"]
     assert len(set(first.values())) == 4
+    many = plot.colours([f"TELEPORTATION, k = {k}" for k in range(5)]).values()
+    assert not {"#d55e00", "#707070"} & set(many)  # DSGD's and all-reduce's
 
 
 def test_a_style_ends_with_its_block():
