@@ -20,7 +20,7 @@ extensions = [
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache"
+nb_execution_mode = "force"  # the package may have changed, not only the cells
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_merge_streams = True

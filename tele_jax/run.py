@@ -1,5 +1,6 @@
 """What a simulation returns, and how to hold it: to read, to index, to join."""
 
+import math
 from typing import Any
 
 import jax
@@ -54,18 +55,26 @@ class Run:
                 "Run: got an index, but this is one run and not a sweep; look at "
                 "run.metrics, run.rounds, run.info or run.state."
             )
-        try:
-            np.empty(batch, bool)[index]
-        except IndexError as error:  # jax would take the nearest there is
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, jax.core.Tracer) for part in parts):
+            return jax.tree.map(lambda leaf: leaf[index], self)
+        try:  # jax would take the nearest that there is
+            chosen = np.arange(math.prod(batch)).reshape(batch)[index]
+        except IndexError as error:
             shape = " × ".join(map(str, batch))
             words = f"Run: {error}; this is a sweep of {shape} runs."
             raise IndexError(words) from None
-        return jax.tree.map(lambda leaf: leaf[index], self)
+
+        def choose(leaf: Array) -> Array:
+            return leaf.reshape(-1, *leaf.shape[len(batch) :])[chosen]
+
+        return jax.tree.map(choose, self)
 
     def __repr__(self) -> str:
         """A summary of the run; of a sweep, of all its runs."""
         leaves = jax.tree.leaves((self.rounds, self.metrics, self.info))
-        if not all(_has_numbers(leaf) for leaf in leaves) or not np.ndim(self.rounds):
+        known = all(_has_numbers(leaf) for leaf in leaves) and np.size(self.rounds)
+        if not (known and hasattr(self.state, "params")):
             fields = (f"{name}={value!r}" for name, value in vars(self).items())
             return f"Run({', '.join(fields)})"
         return _summary(self)
@@ -107,14 +116,16 @@ def _has_numbers(leaf: Any) -> bool:
 
 def _summary(run: Run) -> str:
     *batch, count = np.shape(run.rounds)
-    first, last = np.ravel(run.rounds)[[0, -1]].tolist()
-    took = f"{last:,} rounds" if first == 0 else f"rounds {first:,} to {last:,}"
+    last = int(np.ravel(run.rounds)[-1])
+    first = last - np.shape(run.info.loss)[-1]
+    took = f"rounds {first + 1:,} to {last:,}" if first else f"{last:,} rounds"
     what = f"{took}, {num_slots(run)} slots, evaluated at {count}"
     sweep = f"{' × '.join(map(str, batch))} runs of " if batch else "Run of "
     columns = ("start", "end") if not batch else ("start", "end", "lowest", "highest")
     rows: list[tuple[str, ...]] = []
     broken = np.zeros(batch, bool)
-    for name, leaf in run.metrics.items():
+    for path, leaf in jax.tree.leaves_with_path(run.metrics):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
         values = np.asarray(leaf)
         if values.ndim != len(batch) + 1:
             shape = ", ".join(map(str, values.shape))

@@ -60,7 +60,7 @@ def costs(run: Run) -> dict[str, np.ndarray]:
     return spent
 
 
-def to_xarray(run: Run, **axes: Sequence[Any]) -> "xarray.Dataset":
+def to_xarray(run: Run, /, **axes: Sequence[Any]) -> "xarray.Dataset":
     """A run or a sweep as an xarray data set with named dimensions.
 
     Metrics and ``costs`` have the dimension ``round``, whose coordinate tells how many
@@ -86,9 +86,9 @@ def to_xarray(run: Run, **axes: Sequence[Any]) -> "xarray.Dataset":
     """
     import xarray
 
-    names = _checked("to_xarray", run, axes)
     spent = costs(run)
-    coordinates: dict[str, Any] = {name: np.asarray(axes[name]) for name in axes}
+    coordinates = _checked("to_xarray", run, axes, spent)
+    names = list(coordinates)
     rounds = spent.pop("rounds")
     coordinates["round"] = rounds.reshape(-1, rounds.shape[-1])[0]
     coordinates["t"] = np.arange(np.shape(run.info.loss)[-1])
@@ -102,7 +102,7 @@ def to_xarray(run: Run, **axes: Sequence[Any]) -> "xarray.Dataset":
     return xarray.Dataset(variables, coordinates)
 
 
-def to_pandas(run: Run, **axes: Sequence[Any]) -> "pandas.DataFrame":
+def to_pandas(run: Run, /, **axes: Sequence[Any]) -> "pandas.DataFrame":
     """A run or a sweep as a tidy pandas frame: a row for every evaluation.
 
     Columns are the axes of the sweep, ``round``, the other ``costs`` and the metrics; a
@@ -130,13 +130,13 @@ def to_pandas(run: Run, **axes: Sequence[Any]) -> "pandas.DataFrame":
     """
     import pandas
 
-    names = _checked("to_pandas", run, axes)
     spent = costs(run)
+    named = _checked("to_pandas", run, axes, spent)
     rounds = spent.pop("rounds")
     places = np.indices(rounds.shape)
     columns = {
-        name: np.asarray(axes[name])[place.ravel()]
-        for name, place in zip(names, places, strict=False)
+        name: values[place.ravel()]
+        for (name, values), place in zip(named.items(), places, strict=False)
     }
     columns["round"] = rounds.ravel()
     measured: dict[str, Any] = {**spent, **run.metrics}
@@ -156,22 +156,34 @@ def _until(rounds: np.ndarray, per_round: np.ndarray) -> np.ndarray:
     return np.take_along_axis(sums, rounds, axis=-1)
 
 
-def _checked(who: str, run: Run, axes: dict[str, Sequence[Any]]) -> list[str]:
-    """The names of the axes, if they are those of the sweep."""
+def _checked(
+    who: str, run: Run, axes: dict[str, Sequence[Any]], spent: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The axes as arrays, if they are those of the sweep and no names clash."""
+    named = {}
+    for name, values in axes.items():
+        try:
+            named[name] = np.asarray(values)
+        except TypeError:
+            raise ValueError(
+                f"{who}: got {name} of {type(values).__name__}, expected a number or a "
+                "word for every run, such as range(5) for the keys of five seeds."
+            ) from None
     batch = np.shape(run.rounds)[:-1]
-    given = tuple(len(values) for values in axes.values())
-    if given != batch:
+    given = tuple(size for values in named.values() for size in values.shape)
+    if given != batch or any(values.ndim != 1 for values in named.values()):
         raise ValueError(
             f"{who}: got {_shape(given)}, expected {_shape(batch)}; name the axes of "
             f"the sweep, the outermost first, as in {who}(runs, seed=range(5))."
         )
-    taken = {"round", "t", *reported(run.info), *run.metrics} & set(axes)
+    columns = ["round", "t", *spent, *(f"round_{name}" for name in reported(run.info))]
+    taken = {*columns, *run.metrics} & set(axes) | set(columns) & set(run.metrics)
     if taken:
         raise ValueError(
-            f"{who}: got {taken.pop()!r} as the name of an axis, which is that of a "
-            "column; choose another."
+            f"{who}: got {taken.pop()!r} as the name of an axis or a metric, which is "
+            "that of another column; choose another."
         )
-    return list(axes)
+    return named
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

@@ -38,7 +38,7 @@ def test_a_sweep_prints_medians_and_the_range_of_what_is_finite():
 def test_the_later_part_of_a_run_says_so_and_diverged_runs_too():
     run = by_hand({"loss": [4.0, np.inf]})
     later = run.replace(rounds=run.rounds + 100)
-    assert repr(later).startswith("Run of rounds 100 to 110,")
+    assert repr(later).startswith("Run of rounds 101 to 110,")
     assert "diverged: it ends" in repr(later)
     assert "diverged: 2 of 2" in repr(by_hand({"loss": np.full((2, 2), np.nan)}))
 
@@ -75,6 +75,14 @@ def test_an_index_gives_fewer_runs(index, shape):
     chex.assert_trees_all_equal(
         found, jax.tree.map(lambda leaf: np.asarray(leaf)[index], SWEEP)
     )
+
+
+def test_other_kinds_of_index():
+    chex.assert_trees_all_equal(SWEEP[..., 0], SWEEP[:, 0])
+    chex.assert_trees_all_equal(SWEEP[[1, 0]][0], SWEEP[1])
+    best = jax.vmap(lambda run, i: run[i])(SWEEP, jnp.array([4, 2]))
+    chex.assert_trees_all_equal(jax.device_get(best[1]), SWEEP[1, 2])
+    assert "0 × 5" in repr(SWEEP[:0]) or repr(SWEEP[:0]).startswith("Run(")
 
 
 def test_a_mask_chooses_runs_and_a_loop_sees_them_all():

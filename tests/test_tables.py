@@ -89,11 +89,23 @@ def test_one_run_needs_no_names_and_vectors_get_columns():
         ({"seed": range(2)}, "got axes of 2 values, expected axes of 2 × 3 values"),
         ({"rate": RATES, "seed": SEEDS}, "got axes of 3 × 2 values"),
         ({"loss": SEEDS, "rate": RATES}, "got 'loss' as the name of an axis"),
+        ({"gradients": SEEDS, "rate": RATES}, "got 'gradients' as the name of an axis"),
+        ({"seed": 2, "rate": RATES}, "got axes of 3 values"),
+        (
+            {"seed": jax.random.split(jax.random.key(0), 2), "rate": RATES},
+            "got seed of .*, expected a number or a word for every run",
+        ),
     ],
 )
 def test_axes_that_do_not_fit_are_told(convert, axes, words):
     with pytest.raises(ValueError, match=f"{convert.__name__}: {words}"):
         convert(SWEEP, **axes)
+
+
+def test_a_metric_with_the_name_of_a_cost_is_told():
+    run = by_hand({"messages": np.zeros(3)})
+    with pytest.raises(ValueError, match="got 'messages' as the name of an axis or a"):
+        tables.to_pandas(run)
 
 
 def test_the_later_part_of_a_run_is_told():

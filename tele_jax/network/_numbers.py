@@ -36,6 +36,8 @@ def check(
     if isinstance(value, jax.core.Tracer):
         return value
     try:
+        if np.asarray(value).dtype.kind in "bUSO":
+            raise TypeError
         given = np.asarray(value, np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: got {what}={value!r}, expected numbers.") from None

@@ -23,10 +23,9 @@ def check_network(algorithm: Any, num_nodes: int) -> None:
         inner = algorithm.algorithm
         _check_inner(inner)
         _check_parts(algorithm.network, num_nodes)
-    failures = getattr(inner, "failures", None)
-    if failures is None:
+    if not hasattr(inner, "failures"):
         return
-    name = type(inner).__name__
+    name, failures = type(inner).__name__, inner.failures
     check_numbers(name, failures)
     for what, verb, like in (
         ("crashes", "alive", "network.outages(key, 0.1, 10)"),
@@ -91,7 +90,7 @@ def _check_rule(links: ByRule, num_nodes: int) -> None:
     i, j = (part.ravel() for part in np.meshgrid(nodes, nodes))
     try:
         link = links.between(jnp.asarray(i[i != j]), jnp.asarray(j[i != j]))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise ValueError(
             f"by_rule: the function fails on arrays of nodes ({error}); it has to "
             "return (latency, bandwidth), in jnp, with jnp.where in place of if."
@@ -102,12 +101,19 @@ def _check_rule(links: ByRule, num_nodes: int) -> None:
 
 def _differ(one: Any, other: Any) -> bool:
     """Whether two models of computing are known to be different."""
-    if one is None:
+    if one is None or one is other:
         return False
-    leaves = jax.tree.leaves((one, other))
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((one, other))):
         return False
-    mine, theirs = jax.tree.leaves(one), jax.tree.leaves(other)
-    if len(mine) != len(theirs):
+    kinds: list[Any] = [jax.tree.structure(part) for part in (one, other)]
+    if kinds[0] != kinds[1]:
         return True
-    return not all(map(np.array_equal, mine, theirs))
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return not all(np.array_equal(_numbers(a), _numbers(b)) for a, b in pairs)
+
+
+def _numbers(leaf: Any) -> np.ndarray:
+    """As the program will see them; those of a key, too."""
+    if jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(jnp.asarray(leaf))

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 from flax import struct
 
 from tele_jax._types import Scalar
@@ -49,5 +50,11 @@ class Network:
     duplex: Literal["full", "half"] = struct.field(pytree_node=False, default="full")
     barrier: bool = struct.field(pytree_node=False, default=False)
     overlap: bool = struct.field(pytree_node=False, default=False)
-    model_bytes: Scalar | None = None
     all_reduce: AllReduce = struct.field(pytree_node=False, default="ring")
+    model_bytes: Scalar | None = None
+
+    def __post_init__(self) -> None:
+        """Whole numbers of bytes can be beyond int32, which jax would make of them."""
+        given = self.model_bytes
+        if isinstance(given, (int, np.integer)) and not isinstance(given, bool):
+            object.__setattr__(self, "model_bytes", float(given))

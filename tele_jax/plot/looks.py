@@ -1,6 +1,6 @@
 """How figures look: one colour for a method everywhere, on paper and on slides."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -102,6 +102,17 @@ def colours(methods: Iterable[str]) -> dict[str, str]:
         used = list(found.values())[len(found) // len(COLOURS) * len(COLOURS) :]
         found[name] = next(colour for colour in wished if colour not in used)
     return found
+
+
+def kept(draw: Callable[[int], list[Any]]) -> Callable[[int], list[Any]]:
+    """A function that draws frames, later, with the style that holds now."""
+    settings: Any = dict(mpl.rcParams)
+
+    def drawn(frame: int) -> list[Any]:
+        with mpl.rc_context(settings):
+            return draw(frame)
+
+    return drawn
 
 
 def line_width() -> float:

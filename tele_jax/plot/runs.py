@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from tele_jax.plot import looks
 from tele_jax.plot.curves import curves
-from tele_jax.run import Run
+from tele_jax.run import Run, num_slots
 from tele_jax.tables import costs
 
 LABELS = {
@@ -39,9 +39,10 @@ def convergence(
 ) -> Axes:
     """A metric over a run: one line per method, with a band over its seeds.
 
-    The line is the mean over seeds, the band ± one s.d. What was spent differs between
-    seeds, if at all, by little: x is its mean. ‖∇f(x̄)‖² and the consensus distance are
-    drawn on a logarithmic axis, and so is what is spent other than rounds.
+    The line is the mean over seeds, the band ± one s.d. Both end where a seed is not
+    finite any more, and the legend says how many diverged. What was spent differs
+    between seeds, if at all, by little: x is its mean. ‖∇f(x̄)‖² and the consensus
+    distance are drawn on a logarithmic axis, and so is what is spent other than rounds.
 
     Args:
       runs: a run, or name to run; a batched run has its seeds as the leading axis.
@@ -66,13 +67,12 @@ def convergence(
     ('messages (models sent)', [4, 4])
     >>> plt.close(axes.figure)
     """
-    by_method = {"": runs} if isinstance(runs, Run) else dict(runs)
-    if not by_method:
-        raise ValueError("convergence: got no run, expected at least one.")
+    by_method = {"": runs} if isinstance(runs, Run) else runs
+    _check_runs("convergence", by_method, "name")
     lines = {}
     for name, run in by_method.items():
         values = _values("convergence", name, run, metric)
-        lines[name] = _spent(name, run, against), values
+        lines[name + _diverged(values)] = _spent(name, run, against), values
     axes = curves(
         lines,
         xlabel=LABELS[against],
@@ -97,7 +97,8 @@ def u_curve(
     """A metric at the end against k: too few nodes are noisy, too many disagree.
 
     A point is the mean over the last fifth of the evaluations, at least one, and over
-    seeds; the bar is ± one s.d. over seeds, the ring marks the smallest.
+    seeds; the bar is ± one s.d. over seeds, the ring marks the smallest. A k of which a
+    seed diverged has no point, and the legend says so.
 
     Args:
       runs: k to run; a batched run has its seeds as the leading axis.
@@ -120,29 +121,44 @@ def u_curve(
     ([1, 4], 'log')
     >>> plt.close(axes.figure)
     """
-    if not runs:
-        raise ValueError("u_curve: got no run, expected at least one.")
+    _check_runs("u_curve", runs, "k")
     sizes = np.array(sorted(runs))
-    ends = []
-    for k in sizes:
-        values = _values("u_curve", f"k = {k}", runs[int(k)], metric)
-        ends.append(values[:, -max(1, values.shape[1] // 5) :].mean(axis=1))
-    mean = np.array([end.mean() for end in ends])
-    deviation = np.array([end.std(ddof=min(1, len(end) - 1)) for end in ends])
+    ends = np.stack([_ends(int(k), runs[int(k)], metric) for k in sizes])
+    found = np.isfinite(ends[:, 0])
+    if not found.any():
+        raise ValueError(
+            f"u_curve: got a {metric} that is finite at the end for no k: all runs "
+            "diverged; take a smaller step size."
+        )
     axes = looks.new_axes(axes)
-    _draw_points(axes, sizes, mean, deviation)
+    _draw_points(axes, sizes[found], *ends[found].T)
+    for k in sizes[~found]:
+        axes.plot([], [], " ", label=f"k = {k} diverged")
     if theory is not None:
-        red = looks.COLOURS[0]
-        axes.axvline(theory, color=red, ls="--", label=f"theory: k* = {theory:.3g}")
+        axes.axvline(theory, color="0.5", ls="--", label=f"theory: k* = {theory:.3g}")
     axes.set_xscale("log", base=2)
     axes.set(xlabel="active nodes k", ylabel=f"{LABELS.get(metric, metric)} at the end")
     axes.set_xticks(sizes, [str(k) for k in sizes])
     axes.minorticks_off()
     if metric in _LOGARITHMIC:
-        axes.set_yscale("log")
+        axes.set_yscale("log", nonpositive="clip")
     axes.legend(frameon=False)
     looks.tidy(axes)
     return axes
+
+
+def _ends(k: int, run: Run, metric: str) -> np.ndarray:
+    """Mean and s.d. over seeds at the end, NaN if one diverged."""
+    if num_slots(run) != k:
+        raise ValueError(
+            f"u_curve: got a run of {num_slots(run)} slots as that of k = {k}, "
+            "expected {k: run} with the k of each."
+        )
+    values = _values("u_curve", f"k = {k}", run, metric)
+    ends = values[:, -max(1, values.shape[1] // 5) :].mean(axis=1)
+    if not np.isfinite(ends).all():
+        return np.full(2, np.nan)
+    return np.array([ends.mean(), ends.std(ddof=min(1, len(ends) - 1))])
 
 
 def _draw_points(
@@ -153,13 +169,13 @@ def _draw_points(
     axes.errorbar(
         sizes,
         mean,
-        yerr=np.minimum(deviation, 0.99 * np.abs(mean)),  # a logarithm has no room
+        yerr=deviation,
         marker="o",
         capsize=3,
         color=colour,
         linewidth=looks.line_width(),
     )
-    best = int(np.nanargmin(mean))
+    best = int(np.argmin(mean))
     axes.plot(
         sizes[best],
         mean[best],
@@ -181,19 +197,38 @@ def _values(who: str, name: str, run: Run, metric: str) -> np.ndarray:
             "simulate(…, observe=…) decides what is measured."
         )
     values = np.asarray(run.metrics[metric], np.float64)
-    if values.ndim > 2 or np.ndim(run.rounds) > 2:
+    if values.ndim > 2 or values.shape != np.shape(run.rounds):
         shape = ", ".join(map(str, values.shape))
         raise ValueError(
             f"{who}: got {metric}[{shape}]{of_whom}, expected [e], or [seeds, e] with "
             "one axis of seeds; choose one of the others, as in runs[:, 3]."
         )
-    values = values.reshape(-1, values.shape[-1])
-    if not np.isfinite(values).all(axis=0).any():
+    return values.reshape(-1, values.shape[-1])
+
+
+def _check_runs(who: str, runs: object, key: str) -> None:
+    if not isinstance(runs, Mapping):
         raise ValueError(
-            f"{who}: got a {metric}{of_whom} that is nowhere finite for all seeds: the "
-            "run diverged; take a smaller step size."
+            f"{who}: got {type(runs).__name__}, expected runs by their {key}, "
+            f"{{{key}: run}}."
         )
-    return values
+    if not runs:
+        raise ValueError(f"{who}: got no run, expected at least one.")
+
+
+def _diverged(values: np.ndarray) -> str:
+    """What the legend says of the seeds of a line that are not finite to the end."""
+    finite = np.isfinite(values)
+    later = finite[:, 1:] if values.shape[1] > 1 else finite
+    if not later.all(axis=0).any():
+        raise ValueError(
+            "convergence: got a run that is not finite at any evaluation after the "
+            "start: it diverged; take a smaller step size, or evaluate more often."
+        )
+    lost = int((~finite[:, -1]).sum())
+    if not lost:
+        return ""
+    return f" ({lost} of {len(values)} diverged)" if len(values) > 1 else " (diverged)"
 
 
 def _spent(name: str, run: Run, against: str) -> np.ndarray:
@@ -207,5 +242,9 @@ def _spent(name: str, run: Run, against: str) -> np.ndarray:
         raise ValueError(
             f"convergence: got against={against!r}, but the run"
             f"{name and f' of {name!r}'} counted {known}{clocks}."
+        )
+    if not spent[against].any():
+        raise ValueError(
+            f"convergence: the run{name and f' of {name!r}'} took no {against}."
         )
     return spent[against].reshape(-1, spent[against].shape[-1]).mean(axis=0)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation
@@ -11,8 +12,10 @@ from matplotlib.axes import Axes
 
 from tele_jax._types import Key
 from tele_jax.mixing import matrix
+from tele_jax.network.checks import check_network
 from tele_jax.network.still import Still
 from tele_jax.network.timed import Timed
+from tele_jax.plot import looks
 
 _MAX_NODES = 200
 _TOKENS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
@@ -68,6 +71,7 @@ def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
             f"trace: got num_rounds={num_rounds} and num_nodes={num_nodes}, expected "
             f"at least 1 round and 1 to {_MAX_NODES} nodes: more cannot be told apart."
         )
+    check_network(timed, num_nodes)
     task = Still(num_nodes)
     state, now = timed.init(jnp.float32(0.0), task), 0.0
     rows: list[tuple[np.ndarray, ...]] = []
@@ -190,7 +194,14 @@ def _draw_slot(axes: Axes, traced: Trace, t: int, a: int, until: float) -> None:
     begins, ends = traced.start[t, a], traced.computed[t, a]
     if t and was >= 0 and (left := traced.done[t - 1, a]) <= until:
         if traced.lost[t, a]:
-            axes.plot(left, was, marker="x", color="black", markersize=8, zorder=4)
+            axes.plot(
+                left,
+                was,
+                marker="x",
+                color=mpl.rcParams["text.color"],
+                markersize=8,
+                zorder=4,
+            )
         elif node >= 0 and node != was:
             tip = _reached((left, was), (begins, node), until)
             style = {"arrowstyle": "->", "color": colour, "lw": 1.2}
@@ -229,4 +240,4 @@ def animate(traced: Trace, *, frames: int = 60) -> FuncAnimation:
         space_time(traced, until=end * (frame + 1) / frames, axes=axes)
         return []
 
-    return FuncAnimation(figure, draw, frames=frames, blit=False)
+    return FuncAnimation(figure, looks.kept(draw), frames=frames, blit=False)

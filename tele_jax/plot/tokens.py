@@ -12,7 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from tele_jax._types import Key
 from tele_jax.algorithms.base import Algorithm
+from tele_jax.network.checks import check_network
 from tele_jax.network.still import Still
+from tele_jax.network.timed import Timed
 from tele_jax.plot import looks
 from tele_jax.plot.positions import circle_positions
 from tele_jax.topology import Topology, to_matrices
@@ -28,13 +30,13 @@ def holders(
     It does not depend on what is learnt, so nothing is.
 
     Args:
-      algorithm: of the run.
+      algorithm: of the run; ``Timed`` or not, it is the same.
       key: of the run.
       num_nodes: n.
       num_rounds: how many, at least 1.
 
     Returns:
-      int[num_rounds, k].
+      int[num_rounds, k]; −1: nobody holds the slot.
 
     Raises:
       ValueError: there are no rounds, or the algorithm does not fit the nodes.
@@ -46,6 +48,9 @@ def holders(
     """
     if num_rounds < 1:
         raise ValueError(f"holders: got num_rounds={num_rounds}, expected at least 1.")
+    check_network(algorithm, num_nodes)
+    if isinstance(algorithm, Timed):
+        algorithm = algorithm.algorithm
     task = Still(num_nodes)
     state = algorithm.init(jnp.float32(0.0), task)
 
@@ -59,7 +64,7 @@ def holders(
 
 
 def token_paths(held: np.ndarray, *, axes: Axes | None = None) -> Axes:
-    """Nodes against rounds, one line for every token.
+    """Nodes against rounds, one line for every token; a gap where nobody holds it.
 
     Args:
       held: int[num_rounds, k], as ``holders`` gives it.
@@ -79,7 +84,7 @@ def token_paths(held: np.ndarray, *, axes: Axes | None = None) -> Axes:
     for token, colour in enumerate(_colours(held.shape[1])):
         axes.plot(
             rounds,
-            held[:, token],
+            np.where(held[:, token] < 0, np.nan, held[:, token]),
             "o-",
             color=colour,
             linewidth=0.6 * looks.line_width(),
@@ -124,39 +129,55 @@ def animate_tokens(
     >>> plt.close("all")
     """
     held = _checked("animate_tokens", held)
-    if not held.max() < num_nodes <= _MAX_NODES:
+    if not (held.min() >= 0 and held.max() < num_nodes <= _MAX_NODES):
         raise ValueError(
-            f"animate_tokens: got num_nodes={num_nodes}, expected more than "
-            f"{held.max()}, the last that holds a token, and at most {_MAX_NODES}."
+            f"animate_tokens: got num_nodes={num_nodes} and tokens at nodes "
+            f"{held.min()} to {held.max()}, expected nodes from 0 to num_nodes − 1, "
+            f"and at most {_MAX_NODES} of them."
         )
     if topology.num_slots != held.shape[1]:
         raise ValueError(
             f"animate_tokens: got a topology of {topology.num_slots} slots, expected "
             f"{held.shape[1]}, one for every token."
         )
-    weights = to_matrices(topology, len(held))
-    places = circle_positions(num_nodes)
+    if frames_per_round < 1:
+        raise ValueError(
+            f"animate_tokens: got frames_per_round={frames_per_round}, expected at "
+            "least 1."
+        )
+    weights, places = to_matrices(topology, len(held)), circle_positions(num_nodes)
     figure, axes = plt.subplots(figsize=(4, 4), dpi=80, layout="constrained")
-    moving = max(1, 2 * frames_per_round // 3)
 
     def draw(frame: int) -> list[Any]:
         t, part = divmod(frame, frames_per_round)
+        share = min(1.0, (part + 1) / max(1, 2 * frames_per_round // 3))
         axes.clear()
-        axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal")
-        axes.axis("off")
-        axes.set_title(f"round {t}", fontsize=10)
-        x, y = places.T
-        axes.scatter(x, y, s=60, facecolors="none", edgecolors="#999999", zorder=2)
-        share = min(1.0, (part + 1) / moving)
-        before = held[max(t - 1, 0)]
-        at = (1 - share) * places[before] + share * places[held[t]]
-        if share == 1.0:
-            _draw_gossip(axes, at, weights[t])
-        axes.scatter(at[:, 0], at[:, 1], s=60, c=_colours(held.shape[1]), zorder=3)
+        _draw_moment(axes, places, held, weights, t, share)
         return []
 
     frames = frames_per_round * len(held)
-    return FuncAnimation(figure, draw, frames=frames, blit=False)
+    return FuncAnimation(figure, looks.kept(draw), frames=frames, blit=False)
+
+
+def _draw_moment(
+    axes: Axes,
+    places: np.ndarray,
+    held: np.ndarray,
+    weights: np.ndarray,
+    t: int,
+    share: float,
+) -> None:
+    """Tokens that have come so far on their way to the nodes of round t."""
+    axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), aspect="equal")
+    axes.axis("off")
+    axes.set_title(f"round {t}", fontsize=10)
+    x, y = places.T
+    axes.scatter(x, y, s=60, facecolors="none", edgecolors="#999999", zorder=2)
+    before = places[held[max(t - 1, 0)]]
+    at = (1 - share) * before + share * places[held[t]]
+    if share == 1.0:
+        _draw_gossip(axes, at, weights[t])
+    axes.scatter(at[:, 0], at[:, 1], s=60, c=_colours(held.shape[1]), zorder=3)
 
 
 def _draw_gossip(axes: Axes, at: np.ndarray, weights: np.ndarray) -> None:
@@ -173,7 +194,7 @@ def _colours(num_tokens: int) -> list[Any]:
 
 def _checked(who: str, held: np.ndarray) -> np.ndarray:
     held = np.asarray(held)
-    if held.ndim != 2 or not held.size or held.min() < 0:
+    if held.ndim != 2 or not held.size:
         raise ValueError(
             f"{who}: got holders of shape {held.shape}, expected nodes "
             "[num_rounds, k], as holders(algorithm, key, …) gives them."

@@ -471,6 +471,17 @@ def test_model_bytes_are_those_of_a_model_of_that_size():
     assert infos[0].bytes.tolist() == (2 * infos[1].bytes).tolist() == [240.0] * 3
 
 
+def test_bytes_of_a_model_may_be_beyond_32_bits():
+    method = tele.DSGD(graphs.ring(5), 0.1)
+    for given in (7_000_000_000, np.int64(7_000_000_000)):
+        net = tele.Network(
+            network.same(0.0, 1e9), network.constant(1.0), model_bytes=given
+        )
+        info = timed(method, net, 5, 1).info
+        chex.assert_trees_all_close(float(info.seconds[0]), 8.0, rtol=1e-6)
+        chex.assert_trees_all_close(float(info.bytes[0]), 70e9, rtol=1e-6)
+
+
 def test_a_run_without_clocks_has_no_elapsed_time():
     run = tele.simulate(
         tele.DSGD(graphs.ring(5), 0.1), _task(5), jnp.ones(3), KEY, num_rounds=2

@@ -53,7 +53,7 @@ def test_one_run_needs_no_name_and_the_axes_may_be_given():
 
 def test_u_curve_marks_the_best_and_the_theory():
     runs = {
-        k: by_hand({"grad_norm_sq": np.full((2, 10), end)})
+        k: by_hand({"grad_norm_sq": np.full((2, 10), end)}, num_slots=k)
         for k, end in ((8, 3.0), (2, 4.0), (4, 1.0))
     }
     axes = plot.u_curve(runs, theory=5.0)
@@ -67,11 +67,30 @@ def test_u_curve_marks_the_best_and_the_theory():
 
 def test_u_curve_averages_the_last_fifth():
     values = np.r_[np.full(8, 100.0), 1.0, 3.0]
-    axes = plot.u_curve({1: by_hand({"grad_norm_sq": values})})
+    axes = plot.u_curve({4: by_hand({"grad_norm_sq": values})})
     assert axes.lines[0].get_ydata().tolist() == [2.0]
 
 
-GONE = by_hand({"loss": np.full((2, 3), np.nan), "grad_norm_sq": np.full((2, 3), 1.0)})
+def test_what_diverged_is_in_the_legend():
+    half = by_hand({"loss": np.array([[4.0, 2.0, np.nan], [4.0, 2.0, 1.0]])})
+    axes = plot.convergence({"DSGD": half})
+    assert axes.get_legend().texts[0].get_text() == "DSGD (1 of 2 diverged)"
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [4.0, 2.0, np.nan])
+    whole = by_hand({"loss": np.array([4.0, 2.0])}, num_slots=2)
+    axes = plot.u_curve({2: whole, 4: half}, "loss")
+    assert axes.lines[0].get_xdata().tolist() == [2]
+    assert "k = 4 diverged" in [text.get_text() for text in axes.get_legend().texts]
+
+
+def test_bars_of_a_u_curve_are_one_deviation():
+    run = by_hand({"loss": np.array([[1.0, 0.0], [1.0, 10.0]])})
+    axes = plot.u_curve({4: run}, "loss")
+    (bar,) = axes.collections[0].get_segments()
+    np.testing.assert_allclose(bar[:, 1], 5 + np.array([-1, 1]) * 10 / np.sqrt(2))
+
+
+GONE = by_hand({"loss": np.array([[1.0, np.nan, np.nan], [1.0, np.inf, np.nan]])})
+ALONE = by_hand({"loss": np.ones(3)}, messages=0)
 SWEEP = by_hand({"loss": np.ones((2, 5, 3)), "grad_norm_sq": np.ones((2, 5, 3))})
 
 
@@ -84,7 +103,15 @@ SWEEP = by_hand({"loss": np.ones((2, 5, 3)), "grad_norm_sq": np.ones((2, 5, 3))}
             lambda: plot.convergence({"DSGD": RUN}, "accuracy"),
             "got metric='accuracy', but the run of 'DSGD' measured loss, grad_norm_sq",
         ),
-        (lambda: plot.convergence(GONE), "a loss that is nowhere finite .* diverged"),
+        (
+            lambda: plot.convergence(GONE),
+            "not finite at any evaluation after the start",
+        ),
+        (lambda: plot.convergence([RUN]), "convergence: got list, expected runs by"),
+        (lambda: plot.u_curve(RUN), "u_curve: got Run, expected runs by their k"),
+        (lambda: plot.u_curve({2: RUN}), "got a run of 4 slots as that of k = 2"),
+        (lambda: plot.u_curve({4: GONE}, "loss"), "finite at the end for no k"),
+        (lambda: plot.convergence(ALONE, against="messages"), "took no messages"),
         (lambda: plot.convergence(SWEEP), r"got loss\[2, 5, 3\], expected \[e\], or"),
         (
             lambda: plot.convergence({"a": RUN}, against="seconds"),
@@ -95,7 +122,7 @@ SWEEP = by_hand({"loss": np.ones((2, 5, 3)), "grad_norm_sq": np.ones((2, 5, 3))}
             lambda: plot.convergence(RUN.replace(rounds=RUN.rounds + 50)),
             "concatenate",
         ),
-        (lambda: plot.u_curve({2: RUN}, "accuracy"), "u_curve: got metric='accuracy'"),
+        (lambda: plot.u_curve({4: RUN}, "accuracy"), "u_curve: got metric='accuracy'"),
     ],
 )
 def test_what_cannot_be_drawn_is_told(draw, words):

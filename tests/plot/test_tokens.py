@@ -37,6 +37,29 @@ def test_of_dsgd_every_node_holds_its_own():
     assert held.tolist() == [[0, 1, 2, 3]] * 2
 
 
+def test_clocks_do_not_change_who_holds_what():
+    net = tele.Network(tele.network.same(0.1), tele.network.constant(1.0))
+    method = tele.Teleportation(tele.graphs.ring(3), 0.1)
+    held = [
+        plot.holders(each, KEY, num_nodes=7, num_rounds=4)
+        for each in (method, tele.Timed(method, net))
+    ]
+    np.testing.assert_array_equal(*held)
+
+
+def test_who_is_gone_leaves_a_gap():
+    axes = plot.token_paths(np.array([[0, 3], [2, -1]]))
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), [3, np.nan])
+
+
+def test_a_film_keeps_the_style_it_was_made_in():
+    with plot.style(dark=True):
+        film = plot.animate_tokens(HELD, tele.graphs.ring(2), num_nodes=5)
+    film._func(0)
+    assert film._fig.axes[0].title.get_color() == "#dddddd"
+    film._draw_was_started = True
+
+
 def test_a_line_for_every_token():
     axes = plot.token_paths(HELD)
     assert [line.get_ydata().tolist() for line in axes.lines] == HELD.T.tolist()
@@ -76,7 +99,13 @@ def test_tokens_arrive_and_then_gossip():
         (lambda: plot.token_paths(np.arange(3)), r"token_paths: got holders of shape"),
         (
             lambda: plot.animate_tokens(HELD, tele.graphs.ring(2), num_nodes=4),
-            "got num_nodes=4, expected more than 4",
+            "got num_nodes=4 and tokens at nodes 0 to 4, expected",
+        ),
+        (
+            lambda: plot.animate_tokens(
+                HELD, tele.graphs.ring(2), num_nodes=9, frames_per_round=0
+            ),
+            "got frames_per_round=0",
         ),
         (
             lambda: plot.animate_tokens(HELD, tele.graphs.ring(3), num_nodes=9),
