@@ -124,8 +124,7 @@ def _summary(run: Run) -> str:
     columns = ("start", "end") if not batch else ("start", "end", "lowest", "highest")
     rows: list[tuple[str, ...]] = []
     broken = np.zeros(batch, bool)
-    for path, leaf in jax.tree.leaves_with_path(run.metrics):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+    for name, leaf in run.metrics.items():
         values = np.asarray(leaf)
         if values.ndim != len(batch) + 1:
             shape = ", ".join(map(str, values.shape))

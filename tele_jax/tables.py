@@ -29,7 +29,7 @@ def costs(run: Run) -> dict[str, np.ndarray]:
     Raises:
       ValueError: this is the later part of a run.
 
-    >>> import tele_jax as tele
+    >>> import jax, tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=3)
     >>> method = tele.DSGD(tele.graphs.ring(8), 0.1)
     >>> run = tele.simulate(method, task, np.ones(3, "f4"), jax.random.key(1),
@@ -74,7 +74,7 @@ def to_xarray(run: Run, /, **axes: Sequence[Any]) -> "xarray.Dataset":
     Raises:
       ValueError: axes and sweep do not match, or this is the later part of a run.
 
-    >>> import jax.numpy as jnp, tele_jax as tele
+    >>> import jax, jax.numpy as jnp, tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=3)
     >>> ring, rates = tele.graphs.ring(8), jnp.array([0.1, 0.2])
     >>> runs = jax.vmap(lambda rate: tele.simulate(
@@ -115,7 +115,7 @@ def to_pandas(run: Run, /, **axes: Sequence[Any]) -> "pandas.DataFrame":
     Raises:
       ValueError: axes and sweep do not match, or this is the later part of a run.
 
-    >>> import jax.numpy as jnp, tele_jax as tele
+    >>> import jax, jax.numpy as jnp, tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=3)
     >>> ring, rates = tele.graphs.ring(8), jnp.array([0.25, 0.5])
     >>> runs = jax.vmap(lambda rate: tele.simulate(

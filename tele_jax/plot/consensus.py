@@ -70,7 +70,7 @@ def consensus_curves(
     """Draw consensus errors on a logarithmic axis, one line per topology.
 
     Errors below the grey line, 1e-6, are rounding of float32 weights: lines end there.
-    A dot marks the round after which a topology has averaged exactly. Each of 24 lines
+    A dot marks the round after which a topology has averaged exactly. Each of 32 lines
     has its own colour and style; the more lines of the same numbers lie on it, the
     wider it is.
 

@@ -75,7 +75,7 @@ def token_paths(held: np.ndarray, *, axes: Axes | None = None) -> Axes:
 
     >>> axes = token_paths(np.array([[0, 3], [2, 1], [4, 0]]))
     >>> [line.get_ydata().tolist() for line in axes.lines]
-    [[0, 2, 4], [3, 1, 0]]
+    [[0.0, 2.0, 4.0], [3.0, 1.0, 0.0]]
     >>> plt.close(axes.figure)
     """
     held = _checked("token_paths", held)

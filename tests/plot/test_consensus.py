@@ -90,11 +90,11 @@ def test_lines_below_others_of_the_same_numbers_are_wider(axes):
 
 
 def test_every_line_can_be_told_apart(axes):
-    lines = {str(i): (np.arange(2), np.ones(2)) for i in range(24)}
+    lines = {str(i): (np.arange(2), np.ones(2)) for i in range(32)}
     plot.consensus_curves(lines, dict.fromkeys(lines), xlabel="rounds", axes=axes)
     looks = {(line.get_color(), line.get_linestyle()) for line in _lines(axes).values()}
-    assert len(looks) == 24
-    first = list(_lines(axes).values())[:6]
+    assert len(looks) == 32
+    first = list(_lines(axes).values())[:8]
     assert [line.get_color() for line in first] == list(plot.COLOURS)
     assert {line.get_linestyle() for line in first} == {"-"}
 
