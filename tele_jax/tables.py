@@ -1,5 +1,6 @@
 """Runs as tables: what each evaluation had cost, pandas frames, xarray data sets."""
 
+import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,9 @@ def to_xarray(run: Run, /, **axes: Sequence[Any]) -> "xarray.Dataset":
       **axes: name and values of every axis of the sweep, the outermost first.
 
     Raises:
-      ValueError: axes and sweep do not match, or this is the later part of a run.
+      ValueError: axes and sweep do not match, names clash, or this is the later part
+        of a run.
+      ImportError: the extra ``tables`` is missing.
 
     >>> import jax, jax.numpy as jnp, tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=3)
@@ -84,8 +87,7 @@ def to_xarray(run: Run, /, **axes: Sequence[Any]) -> "xarray.Dataset":
     >>> dict(found.sizes), float(found.loss.sel(round=20).mean("rate")) < 1
     ({'rate': 2, 'round': 3, 't': 20}, True)
     """
-    import xarray
-
+    xarray = _extra("to_xarray", "xarray")
     spent = costs(run)
     coordinates = _checked("to_xarray", run, axes, spent)
     names = list(coordinates)
@@ -113,7 +115,9 @@ def to_pandas(run: Run, /, **axes: Sequence[Any]) -> "pandas.DataFrame":
       **axes: name and values of every axis of the sweep, the outermost first.
 
     Raises:
-      ValueError: axes and sweep do not match, or this is the later part of a run.
+      ValueError: axes and sweep do not match, names clash, or this is the later part
+        of a run.
+      ImportError: the extra ``tables`` is missing.
 
     >>> import jax, jax.numpy as jnp, tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=3)
@@ -128,8 +132,7 @@ def to_pandas(run: Run, /, **axes: Sequence[Any]) -> "pandas.DataFrame":
     2  0.50      0          0         0
     3  0.50     20        160       320
     """
-    import pandas
-
+    pandas = _extra("to_pandas", "pandas")
     spent = costs(run)
     named = _checked("to_pandas", run, axes, spent)
     rounds = spent.pop("rounds")
@@ -147,6 +150,16 @@ def to_pandas(run: Run, /, **axes: Sequence[Any]) -> "pandas.DataFrame":
         else:
             columns |= {f"{name}_{i}": column for i, column in enumerate(rows.T)}
     return pandas.DataFrame(columns)
+
+
+def _extra(who: str, module: str) -> Any:
+    """Import what only tables need."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f'{who}: {module} cannot be imported; pip install "tele_jax[tables]".'
+        ) from error
 
 
 def _until(rounds: np.ndarray, per_round: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Runs as tables: every number is where it was, and what was spent adds up."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -106,6 +108,12 @@ def test_a_metric_with_the_name_of_a_cost_is_told():
     run = by_hand({"messages": np.zeros(3)})
     with pytest.raises(ValueError, match="got 'messages' as the name of an axis or a"):
         tables.to_pandas(run)
+
+
+def test_what_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install \"tele_jax\[tables\]\""):
+        tables.to_pandas(SWEEP, seed=SEEDS, rate=RATES)
 
 
 def test_the_later_part_of_a_run_is_told():
