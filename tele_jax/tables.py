@@ -38,6 +38,11 @@ def costs(run: Run) -> dict[str, np.ndarray]:
     >>> {name: spent.tolist() for name, spent in costs(run).items()}
     {'rounds': [0, 10, 20], 'gradients': [0, 80, 160], 'messages': [0, 160, 320]}
     """
+    if not isinstance(run, Run):
+        raise ValueError(
+            f"costs: got {type(run).__name__}, expected a Run; of several, make a "
+            "table each and join them, as pandas.concat does."
+        )
     rounds = np.asarray(run.rounds, np.int64)
     per_round = {name: np.asarray(leaf) for name, leaf in reported(run.info).items()}
     known = per_round["messages"].shape[-1]
@@ -186,7 +191,8 @@ def _checked(
     given = tuple(size for values in named.values() for size in values.shape)
     if given != batch or any(values.ndim != 1 for values in named.values()):
         raise ValueError(
-            f"{who}: got {_shape(given)}, expected {_shape(batch)}; name the axes of "
+            f"{who}: got {_shape(given)} ({', '.join(named) or 'none named'}), "
+            f"expected {_shape(batch)}; name the axes of "
             f"the sweep, the outermost first, as in {who}(runs, seed=range(5))."
         )
     columns = ["round", "t", *spent, *(f"round_{name}" for name in reported(run.info))]

@@ -87,8 +87,11 @@ def test_one_run_needs_no_names_and_vectors_get_columns():
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
-        ({}, "got no axes, expected axes of 2 × 3 values"),
-        ({"seed": range(2)}, "got axes of 2 values, expected axes of 2 × 3 values"),
+        ({}, r"got no axes \(none named\), expected axes of 2 × 3 values"),
+        (
+            {"seed": range(2)},
+            r"got axes of 2 values \(seed\), expected axes of 2",
+        ),
         ({"rate": RATES, "seed": SEEDS}, "got axes of 3 × 2 values"),
         ({"loss": SEEDS, "rate": RATES}, "got 'loss' as the name of an axis"),
         ({"gradients": SEEDS, "rate": RATES}, "got 'gradients' as the name of an axis"),

@@ -8,6 +8,7 @@ from tele_jax.plot.consensus import consensus as consensus
 from tele_jax.plot.consensus import consensus_curves as consensus_curves
 from tele_jax.plot.curves import curves as curves
 from tele_jax.plot.distances import distances as distances
+from tele_jax.plot.k import u_curve as u_curve
 from tele_jax.plot.labels import label_histogram as label_histogram
 from tele_jax.plot.live import live as live
 from tele_jax.plot.looks import COLOURS as COLOURS
@@ -15,7 +16,6 @@ from tele_jax.plot.looks import colours as colours
 from tele_jax.plot.looks import style as style
 from tele_jax.plot.positions import grid_positions as grid_positions
 from tele_jax.plot.runs import convergence as convergence
-from tele_jax.plot.runs import u_curve as u_curve
 from tele_jax.plot.space_time import Trace as Trace
 from tele_jax.plot.space_time import animate as animate
 from tele_jax.plot.space_time import space_time as space_time

@@ -1,4 +1,4 @@
-"""Runs against each other: how they converge, and which k is best."""
+"""Runs against each other: how they converge."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,9 +6,8 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 
-from tele_jax.plot import looks
 from tele_jax.plot.curves import curves
-from tele_jax.run import Run, num_slots
+from tele_jax.run import Run
 from tele_jax.tables import costs
 
 LABELS = {
@@ -26,7 +25,7 @@ LABELS = {
     "bytes": "bytes sent",
 }
 """What stands at the axes."""
-_LOGARITHMIC = ("grad_norm_sq", "consensus_distance")
+LOGARITHMIC = ("grad_norm_sq", "consensus_distance")
 Against = Literal["rounds", "gradients", "messages", "seconds", "bytes"]
 
 
@@ -51,8 +50,8 @@ def convergence(
       axes: where to draw; new ones by default.
 
     Raises:
-      ValueError: there is no run, no such metric, nothing finite to draw, or a sweep
-        over more than seeds.
+      ValueError: there is no run, no such metric, nothing to draw after the start, or
+        a sweep over more than one axis.
 
     >>> import jax, jax.numpy as jnp, tele_jax as tele, matplotlib.pyplot as plt
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=3)
@@ -68,11 +67,22 @@ def convergence(
     >>> plt.close(axes.figure)
     """
     by_method = {"": runs} if isinstance(runs, Run) else runs
-    _check_runs("convergence", by_method, "name")
+    check_runs("convergence", by_method, "name")
     lines = {}
     for name, run in by_method.items():
-        values = _values("convergence", name, run, metric)
-        lines[name + _diverged(values)] = _spent(name, run, against), values
+        values = values_of("convergence", str(name), run, metric)
+        label = f"{name}{_diverged(values)}"
+        if metric in LOGARITHMIC:  # models that agree exactly, as at the start
+            values = np.where(values > 0, values, np.nan)
+        drawn = np.where(np.isfinite(values), values, np.nan)
+        lines[label] = _spent(str(name), run, against), drawn
+    if not any(
+        np.isfinite(y[:, 1:] if y.shape[1] > 1 else y).any() for _, y in lines.values()
+    ):
+        raise ValueError(
+            f"convergence: got no {metric} that could be drawn after the start: all "
+            "runs diverged, or it is 0; take smaller step sizes."
+        )
     axes = curves(
         lines,
         xlabel=LABELS[against],
@@ -80,114 +90,16 @@ def convergence(
         logarithmic=against != "rounds",
         axes=axes,
     )
-    if metric in _LOGARITHMIC:
+    if metric in LOGARITHMIC:
         axes.set_yscale("log")
+    most = max(len(y) for _, y in lines.values())
     if not isinstance(runs, Run):
-        axes.legend(frameon=False)
+        title = f"mean ± s.d. of {most} seeds" if most > 1 else None
+        axes.legend(frameon=False, title=title)
     return axes
 
 
-def u_curve(
-    runs: Mapping[int, Run],
-    metric: str = "grad_norm_sq",
-    *,
-    theory: float | None = None,
-    axes: Axes | None = None,
-) -> Axes:
-    """A metric at the end against k: too few nodes are noisy, too many disagree.
-
-    A point is the mean over the last fifth of the evaluations, at least one, and over
-    seeds; the bar is ± one s.d. over seeds, the ring marks the smallest. A k of which a
-    seed diverged has no point, and the legend says so.
-
-    Args:
-      runs: k to run; a batched run has its seeds as the leading axis.
-      metric: one of those that ``observe`` returned; smaller is better.
-      theory: k*, as ``theory.best_k`` gives it, drawn as a line.
-      axes: where to draw; new ones by default.
-
-    Raises:
-      ValueError: there is no run, no such metric, nothing finite to draw, or a sweep
-        over more than seeds.
-
-    >>> import jax, jax.numpy as jnp, tele_jax as tele, matplotlib.pyplot as plt
-    >>> task = tele.tasks.least_squares(
-    ...     jax.random.key(0), num_nodes=8, dim=3, noise=1.0)
-    >>> runs = {k: tele.simulate(
-    ...     tele.Teleportation(tele.graphs.ring(k), 0.1), task, jnp.ones(3),
-    ...     jax.random.key(1), num_rounds=50, eval_every=5) for k in (1, 4)}
-    >>> axes = u_curve(runs)
-    >>> axes.lines[0].get_xdata().tolist(), axes.get_yscale()
-    ([1, 4], 'log')
-    >>> plt.close(axes.figure)
-    """
-    _check_runs("u_curve", runs, "k")
-    sizes = np.array(sorted(runs))
-    ends = np.stack([_ends(int(k), runs[int(k)], metric) for k in sizes])
-    found = np.isfinite(ends[:, 0])
-    if not found.any():
-        raise ValueError(
-            f"u_curve: got a {metric} that is finite at the end for no k: all runs "
-            "diverged; take a smaller step size."
-        )
-    axes = looks.new_axes(axes)
-    _draw_points(axes, sizes[found], *ends[found].T)
-    for k in sizes[~found]:
-        axes.plot([], [], " ", label=f"k = {k} diverged")
-    if theory is not None:
-        axes.axvline(theory, color="0.5", ls="--", label=f"theory: k* = {theory:.3g}")
-    axes.set_xscale("log", base=2)
-    axes.set(xlabel="active nodes k", ylabel=f"{LABELS.get(metric, metric)} at the end")
-    axes.set_xticks(sizes, [str(k) for k in sizes])
-    axes.minorticks_off()
-    if metric in _LOGARITHMIC:
-        axes.set_yscale("log", nonpositive="clip")
-    axes.legend(frameon=False)
-    looks.tidy(axes)
-    return axes
-
-
-def _ends(k: int, run: Run, metric: str) -> np.ndarray:
-    """Mean and s.d. over seeds at the end, NaN if one diverged."""
-    if num_slots(run) != k:
-        raise ValueError(
-            f"u_curve: got a run of {num_slots(run)} slots as that of k = {k}, "
-            "expected {k: run} with the k of each."
-        )
-    values = _values("u_curve", f"k = {k}", run, metric)
-    ends = values[:, -max(1, values.shape[1] // 5) :].mean(axis=1)
-    if not np.isfinite(ends).all():
-        return np.full(2, np.nan)
-    return np.array([ends.mean(), ends.std(ddof=min(1, len(ends) - 1))])
-
-
-def _draw_points(
-    axes: Axes, sizes: np.ndarray, mean: np.ndarray, deviation: np.ndarray
-) -> None:
-    """Means with bars, and a ring around the smallest."""
-    colour = looks.COLOURS[1]
-    axes.errorbar(
-        sizes,
-        mean,
-        yerr=deviation,
-        marker="o",
-        capsize=3,
-        color=colour,
-        linewidth=looks.line_width(),
-    )
-    best = int(np.argmin(mean))
-    axes.plot(
-        sizes[best],
-        mean[best],
-        "o",
-        markersize=13,
-        markerfacecolor="none",
-        markeredgecolor=colour,
-        label=f"best here: k = {sizes[best]}",
-    )
-
-
-def _values(who: str, name: str, run: Run, metric: str) -> np.ndarray:
+def values_of(who: str, name: str, run: Run, metric: str) -> np.ndarray:
     """[seeds, e] of a metric, float64."""
     of_whom = f" of {name!r}" if name else ""
     if metric not in run.metrics:
@@ -206,7 +118,7 @@ def _values(who: str, name: str, run: Run, metric: str) -> np.ndarray:
     return values.reshape(-1, values.shape[-1])
 
 
-def _check_runs(who: str, runs: object, key: str) -> None:
+def check_runs(who: str, runs: object, key: str) -> None:
     if not isinstance(runs, Mapping):
         raise ValueError(
             f"{who}: got {type(runs).__name__}, expected runs by their {key}, "
@@ -218,14 +130,7 @@ def _check_runs(who: str, runs: object, key: str) -> None:
 
 def _diverged(values: np.ndarray) -> str:
     """What the legend says of the seeds of a line that are not finite to the end."""
-    finite = np.isfinite(values)
-    later = finite[:, 1:] if values.shape[1] > 1 else finite
-    if not later.all(axis=0).any():
-        raise ValueError(
-            "convergence: got a run that is not finite at any evaluation after the "
-            "start: it diverged; take a smaller step size, or evaluate more often."
-        )
-    lost = int((~finite[:, -1]).sum())
+    lost = int((~np.isfinite(values[:, -1])).sum())
     if not lost:
         return ""
     return f" ({lost} of {len(values)} diverged)" if len(values) > 1 else " (diverged)"

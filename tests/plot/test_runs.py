@@ -82,6 +82,20 @@ def test_what_diverged_is_in_the_legend():
     assert "k = 4 diverged" in [text.get_text() for text in axes.get_legend().texts]
 
 
+def test_a_method_that_diverged_leaves_the_others():
+    axes = plot.convergence({"DSGD": GONE, "TELEPORTATION": RUN})
+    labels = [text.get_text() for text in axes.get_legend().texts]
+    assert labels == ["DSGD (2 of 2 diverged)", "TELEPORTATION"]
+    assert axes.get_legend().get_title().get_text() == "mean ± s.d. of 2 seeds"
+    assert axes.lines[1].get_ydata().tolist() == [6.0, 2.0, 3.0]
+
+
+def test_zeros_are_left_out_of_a_logarithmic_axis():
+    run = by_hand({"consensus_distance": np.array([0.0, 2.0, 1.0])})
+    axes = plot.convergence(run, "consensus_distance")
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [np.nan, 2.0, 1.0])
+
+
 def test_bars_of_a_u_curve_are_one_deviation():
     run = by_hand({"loss": np.array([[1.0, 0.0], [1.0, 10.0]])})
     axes = plot.u_curve({4: run}, "loss")
@@ -105,10 +119,11 @@ SWEEP = by_hand({"loss": np.ones((2, 5, 3)), "grad_norm_sq": np.ones((2, 5, 3))}
         ),
         (
             lambda: plot.convergence(GONE),
-            "not finite at any evaluation after the start",
+            "no loss that could be drawn after the start",
         ),
         (lambda: plot.convergence([RUN]), "convergence: got list, expected runs by"),
         (lambda: plot.u_curve(RUN), "u_curve: got Run, expected runs by their k"),
+        (lambda: plot.u_curve({"DSGD": RUN}), "got 'DSGD' as a k, expected integers"),
         (lambda: plot.u_curve({2: RUN}), "got a run of 4 slots as that of k = 2"),
         (lambda: plot.u_curve({4: GONE}, "loss"), "finite at the end for no k"),
         (lambda: plot.convergence(ALONE, against="messages"), "took no messages"),
