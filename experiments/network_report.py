@@ -44,18 +44,7 @@ def write(
 ) -> None:
     """All tables and figures, and the tables once more on the screen."""
     goals = targets(config, trained)
-    times = {
-        name: np.array(
-            [
-                [
-                    np.median(time_to(one, timings[name].seconds[i], a, goal))
-                    for i in range(len(config.slowdowns))
-                ]
-                for a, goal in enumerate(goals)
-            ]
-        )
-        for name, one in trained.items()
-    }
+    times = _medians(config, trained, timings, goals)
     tables = {
         "Final accuracy": _final(config, trained),
         "Seconds to the target": _seconds(config, times, goals),
@@ -82,6 +71,27 @@ def write(
     }.items():
         figure.savefig(path / f"{name}.png", dpi=150)
         plt.close(figure)
+
+
+def _medians(
+    config: Any,
+    trained: dict[str, Trained],
+    timings: dict[str, Timings],
+    goals: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Seconds to the target, [alphas, slowdowns], of every method."""
+    return {
+        name: np.array(
+            [
+                [
+                    np.median(time_to(one, timings[name].seconds[i], a, goal))
+                    for i in range(len(config.slowdowns))
+                ]
+                for a, goal in enumerate(goals)
+            ]
+        )
+        for name, one in trained.items()
+    }
 
 
 def _final(config: Any, trained: dict[str, Trained]) -> list[dict[str, Any]]:

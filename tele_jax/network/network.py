@@ -31,11 +31,11 @@ class Network:
       overlap: the gradient is computed while models are on their way, and both must
         be there for the next; the iterates stay those of the plain order. For methods
         whose models stay at their nodes.
+      all_reduce: how gossip on ``graphs.complete`` is done, see
+        ``network.all_reduce_seconds``.
       model_bytes: what a model weighs on its way, more than 0; a leaf. None: what it
         weighs in memory. Give it where models are compressed, or to time a large model
         while a small one is trained.
-      all_reduce: how gossip on ``graphs.complete`` is done, see
-        ``network.all_reduce_seconds``.
 
     >>> from tele_jax import network
     >>> Network(network.same(0.01, 1e6), network.constant(0.1)).sends

@@ -4,11 +4,11 @@ What shows one thing draws on ``axes=`` and returns them; what needs many panels
 its figure.
 """
 
+from tele_jax.plot.choosing_k import u_curve as u_curve
 from tele_jax.plot.consensus import consensus as consensus
 from tele_jax.plot.consensus import consensus_curves as consensus_curves
 from tele_jax.plot.curves import curves as curves
 from tele_jax.plot.distances import distances as distances
-from tele_jax.plot.k import u_curve as u_curve
 from tele_jax.plot.labels import label_histogram as label_histogram
 from tele_jax.plot.live import live as live
 from tele_jax.plot.looks import COLOURS as COLOURS

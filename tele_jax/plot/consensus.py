@@ -34,6 +34,9 @@ def consensus(
       against: ``"rounds"``, or ``"messages"`` sent per slot.
       axes: where to draw; new ones by default.
 
+    Returns:
+      The axes.
+
     Raises:
       ValueError: ``against`` is something else, or ``num_rounds`` is below 1.
 
@@ -80,6 +83,9 @@ def consensus_curves(
       xlabel: what x counts, with its unit.
       logarithmic: draw x on a logarithmic axis, and leave out what stands at x = 0.
       axes: where to draw; new ones by default.
+
+    Returns:
+      The axes.
 
     >>> import matplotlib.pyplot as plt
     >>> pair = {"pair": (np.arange(3), np.array([1.0, 1e-16, 1e-16]))}

@@ -31,6 +31,9 @@ def curves(
       logarithmic: draw x on a logarithmic axis, and leave out what stands at x = 0.
       axes: where to draw; new ones by default.
 
+    Returns:
+      The axes.
+
     >>> import matplotlib.pyplot as plt
     >>> rounds, accuracy = np.arange(3), np.array([[0.1, 0.5, 0.7], [0.1, 0.6, 0.8]])
     >>> axes = curves({"DSGD": (rounds, accuracy)}, xlabel="round", ylabel="accuracy")

@@ -19,6 +19,9 @@ def distances(run: Run, *, axes: Axes | None = None) -> Axes:
       run: one run; of a sweep, choose one by an index.
       axes: where to draw; new ones by default.
 
+    Returns:
+      The axes.
+
     Raises:
       ValueError: this is a sweep, there are more than 2,000 slots, or a model is not
         finite.

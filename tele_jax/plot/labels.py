@@ -15,6 +15,9 @@ def label_histogram(counts: np.ndarray, *, axes: Axes | None = None) -> Axes:
       counts: int[n, classes], as ``tasks.partition.label_counts`` gives it.
       axes: where to draw; new ones by default.
 
+    Returns:
+      The axes.
+
     Raises:
       ValueError: counts are not of nodes and classes.
 

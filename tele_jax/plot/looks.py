@@ -92,6 +92,12 @@ def colours(methods: Iterable[str]) -> dict[str, str]:
     first; what begins with no such word takes green, purple and brown. After eight
     colours they come again.
 
+    Args:
+      methods: their names, in the order of the figure.
+
+    Returns:
+      Name to colour, as #rrggbb.
+
     >>> colours(["TELEPORTATION, k = 8", "DSGD", "mine"])
     {'TELEPORTATION, k = 8': '#0072b2', 'DSGD': '#d55e00', 'mine': '#009e73'}
     """

@@ -49,6 +49,9 @@ def convergence(
       against: what to count, see ``tables.costs``.
       axes: where to draw; new ones by default.
 
+    Returns:
+      The axes.
+
     Raises:
       ValueError: there is no run, no such metric, nothing to draw after the start, or
         a sweep over more than one axis.
@@ -76,9 +79,8 @@ def convergence(
             values = np.where(values > 0, values, np.nan)
         drawn = np.where(np.isfinite(values), values, np.nan)
         lines[label] = _spent(str(name), run, against), drawn
-    if not any(
-        np.isfinite(y[:, 1:] if y.shape[1] > 1 else y).any() for _, y in lines.values()
-    ):
+    later = [y[:, 1:] if y.shape[1] > 1 else y for _, y in lines.values()]
+    if not any(np.isfinite(y).all(axis=0).any() for y in later):
         raise ValueError(
             f"convergence: got no {metric} that could be drawn after the start: all "
             "runs diverged, or it is 0; take smaller step sizes."

@@ -62,16 +62,7 @@ def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
     >>> trace(ring, jax.random.key(0), num_nodes=3, num_rounds=2).done.tolist()
     [[1.5, 1.5, 1.5], [3.0, 3.0, 3.0]]
     """
-    if not isinstance(timed, Timed):
-        raise ValueError(
-            f"trace: got {type(timed).__name__}, expected Timed(algorithm, network)."
-        )
-    if num_rounds < 1 or not 1 <= num_nodes <= _MAX_NODES:
-        raise ValueError(
-            f"trace: got num_rounds={num_rounds} and num_nodes={num_nodes}, expected "
-            f"at least 1 round and 1 to {_MAX_NODES} nodes: more cannot be told apart."
-        )
-    check_network(timed, num_nodes)
+    _check(timed, num_nodes, num_rounds)
     task = Still(num_nodes)
     state, now = timed.init(jnp.float32(0.0), task), 0.0
     rows: list[tuple[np.ndarray, ...]] = []
@@ -101,6 +92,20 @@ def trace(timed: Timed, key: Key, *, num_nodes: int, num_rounds: int) -> Trace:
     columns = [np.stack(column) for column in zip(*rows, strict=True)]
     nodes, start, computed, done, had, died = columns
     return Trace(nodes, start, computed, done, had, died, gossip, pulls)
+
+
+def _check(timed: Timed, num_nodes: int, num_rounds: int) -> None:
+    """Refuse what has no clocks, and more than can be told apart."""
+    if not isinstance(timed, Timed):
+        raise ValueError(
+            f"trace: got {type(timed).__name__}, expected Timed(algorithm, network)."
+        )
+    if num_rounds < 1 or not 1 <= num_nodes <= _MAX_NODES:
+        raise ValueError(
+            f"trace: got num_rounds={num_rounds} and num_nodes={num_nodes}, expected "
+            f"at least 1 round and 1 to {_MAX_NODES} nodes: more cannot be told apart."
+        )
+    check_network(timed, num_nodes)
 
 
 def _pairs(mixing: Any) -> np.ndarray:

@@ -70,6 +70,9 @@ def token_paths(held: np.ndarray, *, axes: Axes | None = None) -> Axes:
       held: int[num_rounds, k], as ``holders`` gives it.
       axes: where to draw; new ones by default.
 
+    Returns:
+      The axes.
+
     Raises:
       ValueError: there is nothing to draw.
 

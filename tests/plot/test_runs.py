@@ -90,6 +90,12 @@ def test_a_method_that_diverged_leaves_the_others():
     assert axes.lines[1].get_ydata().tolist() == [6.0, 2.0, 3.0]
 
 
+def test_a_line_without_a_point_is_no_picture():
+    one = by_hand({"loss": np.array([[1.0, np.nan, np.nan], [1.0, 0.5, 0.2]])})
+    with pytest.raises(ValueError, match="no loss that could be drawn"):
+        plot.convergence({"DSGD": one})
+
+
 def test_zeros_are_left_out_of_a_logarithmic_axis():
     run = by_hand({"consensus_distance": np.array([0.0, 2.0, 1.0])})
     axes = plot.convergence(run, "consensus_distance")

@@ -29,6 +29,9 @@ def u_curve(
       theory: k*, as ``theory.best_k`` gives it, drawn as a line.
       axes: where to draw; new ones by default.
 
+    Returns:
+      The axes.
+
     Raises:
       ValueError: there is no run, no such metric, nothing finite to draw, or a sweep
         over more than seeds.
