@@ -143,13 +143,14 @@ def _map(
     """Draw one map; returns who is on it."""
     stacked = np.stack(list(times.values()))
     ordered = np.sort(stacked, axis=0)
+    colours = plot.colours(names)
     won = set()
     for (a, i), first in np.ndenumerate(stacked.argmin(axis=0)):
         words = "nobody"
         if np.isfinite(ordered[0, a, i]):
             winner = list(times)[first]
             won.add(winner)
-            axes.add_patch(_patch((i, a), plot.colours(names)[winner]))
+            axes.add_patch(_patch((i, a), colours[winner]))
             lead = ordered[1, a, i] / ordered[0, a, i]
             words = f"{lead:.2f}×" if np.isfinite(lead) else "alone"
         axes.text(i + 0.5, a + 0.5, words, ha="center", va="center")
