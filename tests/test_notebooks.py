@@ -18,5 +18,5 @@ def test_notebook_runs(path):
     NotebookClient(notebook, timeout=300).execute()
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     streams = [o.text for o in outputs if o.output_type == "stream"]
-    assert not any("Warning" in text for text in streams)
+    assert [text for text in streams if "Warning" in text] == []
     assert any("image/png" in o.get("data", {}) for o in outputs)
