@@ -47,8 +47,8 @@ FLOORS = {
 }
 """Every file or folder of the package: it imports from no higher floor."""
 ONLY = {
-    "flax.linen": ["tasks/models.py"],
-    "flax.nnx": ["tasks/models.py"],
+    "flax.linen": ["tasks/models"],
+    "flax.nnx": ["tasks/models"],
     "networkx": ["graphs", "plot"],
     "scipy": ["graphs"],
     "optax": ["algorithms"],
@@ -259,7 +259,7 @@ def test_wrong_imports_are_found(file, source):
     ("file", "source"),
     [
         ("tasks/quadratic.py", "from flax import struct"),
-        ("tasks/models.py", "from flax import linen, nnx"),
+        ("tasks/models/lenet.py", "from flax import linen, nnx"),
         ("metrics.py", "if TYPE_CHECKING:\n    from tele_jax.simulate import Run"),
         ("graphs/regular.py", "from tele_jax.topology import Topology"),
     ],

@@ -1,0 +1,65 @@
+"""MLP-Mixer: an image model of matrix products alone."""
+
+from flax import linen as nn
+
+from tele_jax._types import Array
+
+
+class Mixer(nn.Module):
+    """MLP-Mixer: patches of an image, mixed over places and over channels in turn.
+
+    X = patches W + b; in every block X ← X + MLP_places(norm(X)ᵀ)ᵀ, then X ← X +
+    MLP_channels(norm(X)), each MLP two dense layers with a GELU between them; then
+    norm, the mean over places, and a dense layer. LayerNorm keeps no statistics, so
+    gossip may average all there is. Inputs ``[b, h, w]`` or ``[b, h, w, c]``, h and w
+    multiples of ``patch``.
+
+    Tolstikhin et al., *MLP-Mixer: An all-MLP Architecture for Vision*, NeurIPS 2021,
+    arXiv:2105.01601; its ratios of widths.
+
+    >>> import jax, jax.numpy as jnp
+    >>> params = jax.eval_shape(
+    ...     Mixer().init, jax.random.key(0), jnp.ones((1, 28, 28)))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+    148110
+    """
+
+    patch: int = 4
+    width: int = 64
+    num_blocks: int = 4
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        x = nn.Dense(self.width, name="stem")(self._patches(inputs))
+        for block in range(self.num_blocks):
+            places = nn.LayerNorm(name=f"norm_places{block + 1}")(x).swapaxes(1, 2)
+            places = _MLP(self.width // 2, name=f"places{block + 1}")(places)
+            x = x + places.swapaxes(1, 2)
+            channels = nn.LayerNorm(name=f"norm_channels{block + 1}")(x)
+            x = x + _MLP(4 * self.width, name=f"channels{block + 1}")(channels)
+        x = nn.LayerNorm(name="norm")(x).mean(1)
+        return nn.Dense(self.num_classes, name="dense")(x)
+
+    def _patches(self, inputs: Array) -> Array:
+        """[b, places, pixels of a patch]."""
+        size = self.patch
+        if inputs.ndim not in (3, 4) or any(side % size for side in inputs.shape[1:3]):
+            raise ValueError(
+                f"Mixer: got inputs of shape {inputs.shape}, expected [b, h, w] or"
+                f" [b, h, w, c] with h and w multiples of patch={size}."
+            )
+        batch, height, width = inputs.shape[:3]
+        x = inputs.reshape(batch, height // size, size, width // size, size, -1)
+        return x.swapaxes(2, 3).reshape(batch, (height // size) * (width // size), -1)
+
+
+class _MLP(nn.Module):
+    """Two dense layers over the last axis, back to its size."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        hidden = nn.gelu(nn.Dense(self.hidden)(x))
+        return nn.Dense(x.shape[-1])(hidden)

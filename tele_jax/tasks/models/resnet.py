@@ -1,0 +1,67 @@
+"""Residual networks with group normalisation, for images of CIFAR-10's size."""
+
+from flax import linen as nn
+
+from tele_jax._types import Array
+from tele_jax.tasks.models.layers import Conv, GroupNorm, average, innermost
+
+
+class ResNet(nn.Module):
+    """A residual network of basic blocks, by default ResNet-20.
+
+    A convolution 3 x 3, then stages of ``blocks``, each x ← relu(x' + F(x)) with F =
+    norm ∘ conv ∘ relu ∘ norm ∘ conv; the first block of a later stage halves the maps
+    and doubles their number, and there x' is a normalised convolution 1 x 1 of x,
+    otherwise x itself. Then the mean of every map and a dense layer. Convolutions have
+    no biases; every norm is GroupNorm(8).
+
+    ResNet-18 is ``blocks=(2, 2, 2, 2), width=64``, with a first convolution of 3 x 3
+    as is usual for small images. Inputs ``[b, h, w]`` or ``[b, h, w, c]``, h, w >= 8.
+
+    He, Zhang, Ren & Sun, CVPR 2016, arXiv:1512.03385; normalisation of Wu & He, ECCV
+    2018, arXiv:1803.08494.
+
+    >>> import jax, jax.numpy as jnp
+    >>> params = jax.eval_shape(
+    ...     ResNet().init, jax.random.key(0), jnp.ones((1, 32, 32, 3)))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+    272474
+    """
+
+    blocks: tuple[int, ...] = (3, 3, 3)
+    width: int = 16
+    num_classes: int = 10
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        x = innermost("ResNet", inputs, smallest=8)
+        x = Conv(self.width, use_bias=False, name="conv")(x)
+        x = nn.relu(GroupNorm(8, name="norm")(x))
+        for stage, num_blocks in enumerate(self.blocks):
+            for block in range(num_blocks):
+                x = _Block(
+                    self.width * 2**stage,
+                    stride=2 if stage and not block else 1,
+                    name=f"stage{stage + 1}_block{block + 1}",
+                )(x)
+        return nn.Dense(self.num_classes, name="dense")(average(x))
+
+
+class _Block(nn.Module):
+    """A basic block of two convolutions on feature maps [W, C, H, B]."""
+
+    features: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, maps: Array) -> Array:
+        x = Conv(self.features, 3, self.stride, use_bias=False, name="conv1")(maps)
+        x = nn.relu(GroupNorm(8, name="norm1")(x))
+        x = Conv(self.features, use_bias=False, name="conv2")(x)
+        x = GroupNorm(8, name="norm2")(x)
+        if maps.shape != x.shape:
+            maps = Conv(self.features, 1, self.stride, use_bias=False, name="conv3")(
+                maps
+            )
+            maps = GroupNorm(8, name="norm3")(maps)
+        return nn.relu(maps + x)
