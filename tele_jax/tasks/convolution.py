@@ -92,12 +92,12 @@ def convolve(
 ) -> Array:
     """Convolve batch-innermost feature maps with a kernel.
 
-    A block of t neighbouring output columns is one product: the kernel, repeated at t
-    shifts in a banded matrix ``[t·O, i·s·C]``, times the s input columns that the block
-    sees, taken at the i kernel rows. A wider block wastes products with the zeros of
-    the band and gains the height that a fast matrix product needs, so t is the largest
-    with t·O ≤ 96, evened out over the blocks; layers of 49 channels or more have t = 1
-    and no zeros at all.
+    One product: the kernel, repeated at t shifts in a banded matrix ``[t·O, s·i·C]``,
+    times the s input columns that each block of t neighbouring output columns sees,
+    taken at the i kernel rows. A wider block wastes products with the zeros of the band
+    and gains the height that a fast matrix product needs, so t is the largest with
+    t·O ≤ 96, evened out over the blocks; layers of 49 channels or more have t = 1 and
+    no zeros at all. Every step is one whose transpose is as fast, so gradients are too.
 
     Args:
       maps: ``[W, C, H, B]``.
@@ -114,7 +114,7 @@ def convolve(
     >>> convolve(jnp.ones((28, 1, 28, 32)), jnp.ones((5, 5, 1, 6))).shape
     (24, 6, 24, 32)
     """
-    rows, columns, channels, features = kernel.shape
+    rows, columns, _, features = kernel.shape
     reach = ((rows - 1) * dilation[0] + 1, (columns - 1) * dilation[1] + 1)
     maps = _pad(maps, padding, reach, strides)
     width, height = _num_windows(maps, reach, strides)
@@ -125,21 +125,22 @@ def convolve(
     step = math.gcd(strides[1] * (block > 1), dilation[1] * (columns > 1)) or 1
     band = _band(kernel, block, strides[1] // step, max(1, dilation[1] // step))
 
-    # All the kernel rows side by side: [i, W, C, H'·B].
+    # All the kernel rows side by side: [W, i, C, H', B].
     last = strides[0] * (height - 1) + 1
     shifted = jnp.stack(
-        [maps[:, :, i : i + last : strides[0]] for i in dilation[0] * np.arange(rows)]
-    ).reshape(rows, -1, channels, height * batch)
+        [maps[:, :, i : i + last : strides[0]] for i in dilation[0] * np.arange(rows)],
+        axis=1,
+    )
+    span = block * strides[1]
+    num_blocks = math.ceil(width / block)
+    seen = _windows(shifted, num_blocks, span, span - strides[1] + reach[1])[:, ::step]
 
-    blocks = []
-    for first in range(0, width, block):
-        size = min(block, width - first)
-        start = first * strides[1]
-        seen = shifted[:, start : start + (size - 1) * strides[1] + reach[1] : step]
-        part = band[:size, :, :, : seen.shape[1]].reshape(size * features, -1)
-        seen = seen.reshape(part.shape[1], -1)
-        blocks.append(jnp.matmul(part, seen, **products))
-    return jnp.concatenate(blocks).reshape(width, features, height, batch)
+    # The blocks, rows and examples innermost: [s, i, C, blocks, H', B].
+    seen = jnp.moveaxis(seen, 0, 3).reshape(-1, num_blocks * height * batch)
+    band = band.reshape(block * features, -1)
+    maps = jnp.matmul(band, seen, **products)
+    maps = maps.reshape(block, features, num_blocks, height, batch)
+    return jnp.moveaxis(maps, 2, 0).reshape(-1, features, height, batch)[:width]
 
 
 def max_pool(maps: Array) -> Array:
@@ -220,12 +221,28 @@ def _block_width(width: int, features: int) -> int:
     return math.ceil(width / math.ceil(width / widest))
 
 
+def _windows(maps: Array, number: int, span: int, size: int) -> Array:
+    """``size`` columns from every multiple of ``span`` on: [number, size, ...].
+
+    Overlapping windows are laid side by side from a few shifted copies, whose transpose
+    is a few sums; one slice for each window would be as many sums of whole arrays.
+    """
+    shifts = math.ceil(size / span)
+    missing = (number + shifts - 1) * span - len(maps)
+    edges = ((0, missing, 0), *((0, 0, 0) for _ in maps.shape[1:]))
+    maps = lax.pad(maps, jnp.zeros((), maps.dtype), edges)
+    maps = maps.reshape(-1, span, *maps.shape[1:])
+    return jnp.concatenate(
+        [maps[a : a + number, : size - a * span] for a in range(shifts)], axis=1
+    )
+
+
 def _band(kernel: Array, block: int, stride: int, dilation: int) -> Array:
-    """The kernel at every shift a of a block of output columns: [a, O, i, s, C]."""
-    kernel, zero = kernel.transpose(3, 0, 1, 2), jnp.zeros((), kernel.dtype)
+    """The kernel at every shift a of a block of output columns: [a, O, s, i, C]."""
+    kernel, zero = kernel.transpose(3, 1, 0, 2), jnp.zeros((), kernel.dtype)
     shifts = []
     for a in range(block):
         shift = (a * stride, (block - 1 - a) * stride, dilation - 1)
-        config = ((0, 0, 0), (0, 0, 0), shift, (0, 0, 0))
+        config = ((0, 0, 0), shift, (0, 0, 0), (0, 0, 0))
         shifts.append(lax.pad(kernel, zero, config))
     return jnp.stack(shifts)
