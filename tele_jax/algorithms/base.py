@@ -1,5 +1,6 @@
 """What an algorithm is, and the local step that most of them share."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -161,8 +162,9 @@ def local_step(
     counts: Array | None,
     learning_rate: Array,
     direction: Direction,
+    local_steps: int = 1,
 ) -> LocalStep:
-    """x_a ← x_a − η · direction(∇F_{node(a)}(x_a; ξ)) for every slot a.
+    """x_a ← x_a − η · direction(∇F_{node(a)}(x_a; ξ)) for every slot a, τ times.
 
     Args:
       key: this round's key for data.
@@ -173,20 +175,54 @@ def local_step(
       counts: int32[k], how many batches each of these nodes drew before, or None.
       learning_rate: η, a scalar.
       direction: what to do with the gradient; it is applied to every slot alone.
+      local_steps: τ; a node's j-th step draws with the node's key, folded with j.
+
+    Returns:
+      What the last step leaves, and the mean of the losses over the steps.
     """
     shared = (key, task, learning_rate, direction)
-    return over_slots(_step, shared, params, memory, nodes, counts)
+    steps = functools.partial(_steps, local_steps)
+    return over_slots(steps, shared, params, memory, nodes, counts)
 
 
-def _step(
-    shared: tuple[Key, Task, Array, Direction],
+def check_local_steps(name: str, local_steps: int) -> None:
+    """Refuse less than one step a round."""
+    if local_steps < 1:
+        raise ValueError(f"{name}: got local_steps={local_steps}, expected at least 1.")
+
+
+Shared = tuple[Key, Task, Array, Direction]
+
+
+def _steps(
+    number: int,
+    shared: Shared,
     params: Params,
     memory: Any,
     node: Array,
     count: Array | None,
 ) -> LocalStep:
+    """All steps of one slot in a round."""
+    key = jax.random.fold_in(shared[0], node)
+    if number == 1:
+        return _step((key, *shared[1:]), params, memory, node, count)
+
+    def one(model: tuple[Params, Any], j: Array) -> tuple[tuple[Params, Any], Array]:
+        drawn = None if count is None else count + j
+        own = (jax.random.fold_in(key, j), *shared[1:])
+        after = _step(own, *model, node, drawn)
+        return (after.params, after.memory), after.losses
+
+    numbers = jnp.arange(number, dtype=jnp.int32)
+    (params, memory), losses = jax.lax.scan(one, (params, memory), numbers)
+    return LocalStep(params, memory, losses.mean())
+
+
+def _step(
+    shared: Shared, params: Params, memory: Any, node: Array, count: Array | None
+) -> LocalStep:
     key, task, learning_rate, direction = shared
-    batch = task.sample(jax.random.fold_in(key, node), node, count)
+    batch = task.sample(key, node, count)
     loss, gradient = jax.value_and_grad(task.loss)(params, batch)
     update, memory = direction().update(gradient, memory, params)
     return LocalStep(_descend(params, update, learning_rate), memory, loss)

@@ -38,6 +38,7 @@ class DSGD:
       learning_rate: η, a scalar, or a schedule over rounds [num_rounds].
       direction: a recipe for an optax transformation of the gradient (momentum,
         Adam, …); each node keeps its memory and gossips the model only.
+      local_steps: τ, how many steps a node takes in a round, before it gossips.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=4)
@@ -50,6 +51,7 @@ class DSGD:
     topology: Topology
     learning_rate: Scalar
     direction: base.Direction = base.PLAIN
+    local_steps: int = struct.field(pytree_node=False, default=1)
 
     def init(self, params: Params, task: Task) -> DSGDState:
         """Every node starts from the same model."""
@@ -59,6 +61,7 @@ class DSGD:
                 f"of {task.num_nodes} nodes, expected one slot per node; build the "
                 f"topology with {task.num_nodes} slots."
             )
+        base.check_local_steps("DSGD", self.local_steps)
         slots = stack(params, task.num_nodes)
         return DSGDState(slots, base.init_memory("DSGD", self.direction, slots))
 
@@ -68,8 +71,9 @@ class DSGD:
         """Local step, then gossip."""
         data_key, _ = jax.random.split(key)
         nodes = jnp.arange(task.num_nodes, dtype=jnp.int32)
-        # Every node draws one batch a round, so it drew t before this one.
-        counts = jnp.full_like(nodes, t) if base.counts_draws(task) else None
+        # Every node draws τ batches a round.
+        drawn = self.local_steps * t
+        counts = jnp.full_like(nodes, drawn) if base.counts_draws(task) else None
         after = base.local_step(
             data_key,
             task,
@@ -79,6 +83,7 @@ class DSGD:
             counts,
             base.at_round(self.learning_rate, t),
             self.direction,
+            self.local_steps,
         )
         mixing = self.topology.at(t)
         info = base.Info(after.losses.mean(), count_messages(mixing))

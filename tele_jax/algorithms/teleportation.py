@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from tele_jax import tree
 from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.algorithms import base
 from tele_jax.devices import stack
@@ -26,7 +27,8 @@ class TeleportationState(NamedTuple):
     params: Slots
     """Leaves [k, ...]."""
     memory: Any
-    """The direction's memory; it travels with the token. Leaves [k, ...]."""
+    """The direction's memory: leaves [k, ...] if it travels with the token, [n, ...] if
+    it stays at the nodes."""
     nodes: Array
     """int32[k]: the node that held token a in the last round; −1 before round 0."""
     draws: Array | None
@@ -50,7 +52,12 @@ class Teleportation:
       topology: a topology of k slots, k ≤ n.
       learning_rate: η, a scalar, or a schedule over rounds [num_rounds].
       direction: a recipe for an optax transformation of the gradient (momentum,
-        Adam, …); its memory travels with the token.
+        Adam, …).
+      local_steps: τ, how many steps an active node takes before it gossips.
+      memory: where the direction's memory is. ``"token"``: it travels with the token,
+        so TELEPORTATION with momentum is momentum SGD of the tokens. ``"node"``: it
+        stays where it was made, and a node goes on with its own when it is drawn again,
+        however long ago that was; n memories are then kept.
       fetch: which messages ``Info.messages`` counts; the iterates are the same.
         ``"two_phase"``: fetch, then gossip, as Algorithm 1 is written. ``"merged"``:
         the next holder of token a pulls Σ_b W_ab x_b straight from the previous
@@ -69,28 +76,28 @@ class Teleportation:
     topology: Topology
     learning_rate: Scalar
     direction: base.Direction = base.PLAIN
+    local_steps: int = struct.field(pytree_node=False, default=1)
+    memory: Literal["token", "node"] = struct.field(pytree_node=False, default="token")
     fetch: Literal["merged", "two_phase"] = struct.field(
         pytree_node=False, default="merged"
     )
 
     def init(self, params: Params, task: Task) -> TeleportationState:
         """All tokens start from the same model."""
-        num_slots = self.topology.num_slots
-        if num_slots > task.num_nodes:
+        num_slots, num_nodes = self.topology.num_slots, task.num_nodes
+        if num_slots > num_nodes:
             raise ValueError(
                 f"Teleportation: {num_slots} slots exceed the task's "
-                f"{task.num_nodes} nodes; choose k <= {task.num_nodes}."
+                f"{num_nodes} nodes; choose k <= {num_nodes}."
             )
-        if self.fetch not in ("merged", "two_phase"):
-            raise ValueError(
-                f'Teleportation: got fetch={self.fetch!r}, expected "merged" or '
-                '"two_phase".'
-            )
+        self._check_options()
         slots = stack(params, num_slots)
         memory = base.init_memory("Teleportation", self.direction, slots)
+        if self.memory == "node":  # all slots begin with the same
+            memory = tree.stack(jax.tree.map(lambda leaf: leaf[0], memory), num_nodes)
         draws = None
         if base.counts_draws(task):
-            draws = jnp.zeros(task.num_nodes, jnp.int32)
+            draws = jnp.zeros(num_nodes, jnp.int32)
         nobody = stack(jnp.int32(-1), num_slots)
         return TeleportationState(slots, memory, nobody, draws)
 
@@ -105,16 +112,20 @@ class Teleportation:
             data_key,
             task,
             state.params,
-            state.memory,
+            self._fetched(state.memory, nodes),
             nodes,
             counts,
             base.at_round(self.learning_rate, t),
             self.direction,
+            self.local_steps,
         )
-        draws = None if state.draws is None else state.draws.at[nodes].add(1)
+        memory = self._kept(state.memory, nodes, after.memory)
+        draws = state.draws
+        if draws is not None:
+            draws = draws.at[nodes].add(self.local_steps)
         params = mix(self.topology.at(t), after.params)
         info = base.Info(after.losses.mean(), self._messages(state.nodes, nodes, t))
-        return TeleportationState(params, after.memory, nodes, draws), info
+        return TeleportationState(params, memory, nodes, draws), info
 
     def traffic(
         self,
@@ -129,6 +140,30 @@ class Teleportation:
             pull = self.topology.at(t - 1)
             return base.Traffic(after.nodes, None, before.nodes, pull)
         return base.Traffic(after.nodes, self.topology.at(t), before.nodes)
+
+    def _check_options(self) -> None:
+        base.check_local_steps("Teleportation", self.local_steps)
+        for name, allowed in (
+            ("fetch", ("merged", "two_phase")),
+            ("memory", ("token", "node")),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(
+                    f'Teleportation: got {name}={value!r}, expected "{allowed[0]}" or '
+                    f'"{allowed[1]}".'
+                )
+
+    def _fetched(self, memory: Any, nodes: Array) -> Any:
+        """The memory of every slot's step, leaves [k, ...]."""
+        if self.memory == "token":
+            return memory
+        return jax.tree.map(lambda leaf: leaf[nodes], memory)
+
+    def _kept(self, memory: Any, nodes: Array, after: Any) -> Any:
+        """The memory after these slots have stepped."""
+        if self.memory == "token":
+            return after
+        return jax.tree.map(lambda old, new: old.at[nodes].set(new), memory, after)
 
     def _messages(self, previous: Array, nodes: Array, t: Array) -> Array:
         if self.fetch == "merged":

@@ -87,6 +87,11 @@ class Timed:
         """The algorithm's."""
         return getattr(self.algorithm, "learning_rate", 0.0)
 
+    @property
+    def local_steps(self) -> int:
+        """The algorithm's."""
+        return getattr(self.algorithm, "local_steps", 1)
+
     def init(self, params: Params, task: Task) -> TimedState:
         """All clocks at 0."""
         _check(self, task.num_nodes)
@@ -117,6 +122,7 @@ class Timed:
         )
         # Not one of the two keys that an algorithm splits its own into.
         seconds = network.compute.of(jax.random.fold_in(key, 2), nodes)
+        seconds = self.local_steps * seconds
         computed, clocks = start + seconds, state.computed
         if clocks is not None:
             computed = jnp.maximum(
