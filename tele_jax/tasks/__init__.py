@@ -3,6 +3,7 @@
 from tele_jax.tasks import datasets as datasets
 from tele_jax.tasks import models as models
 from tele_jax.tasks import partition as partition
+from tele_jax.tasks.augment import Augment as Augment
 from tele_jax.tasks.base import Task as Task
 from tele_jax.tasks.classification import Classification as Classification
 from tele_jax.tasks.classification import classification as classification

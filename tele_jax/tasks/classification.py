@@ -9,7 +9,15 @@ import numpy as np
 from flax import struct
 
 from tele_jax._types import Array, Key, Params
+from tele_jax.tasks._checks import (
+    check_images,
+    check_model,
+    check_part,
+    check_partition,
+)
+from tele_jax.tasks.augment import Augment
 from tele_jax.tasks.datasets import Dataset
+from tele_jax.tasks.epochs import places_of_batch
 from tele_jax.tasks.partition import Partition
 
 _BLOCK = 512
@@ -57,18 +65,37 @@ class Classification:
     model: Model
     batch_size: int = struct.field(pytree_node=False)
     num_classes: int = struct.field(pytree_node=False)
+    epoch_key: Key | None = None
+    """Decides the order of every node's epochs; None: draws with replacement."""
+    augment: Augment | None = None
+    """What is done to the images of a batch."""
 
     @property
     def num_nodes(self) -> int:
         """The number n of nodes."""
         return self.sizes.shape[0]
 
+    @property
+    def counts_draws(self) -> bool:
+        """Whether a batch depends on those before: epochs do."""
+        return self.epoch_key is not None
+
     def sample(self, key: Key, node: Array, count: Array | None) -> tuple[Array, Array]:
-        """``batch_size`` of the node's examples, uniform and with replacement."""
-        del count
-        picks = jax.random.randint(key, (self.batch_size,), 0, self.sizes[node])
-        examples = self.index[node, picks]
-        return _scaled(self.inputs[examples]), self.labels[examples]
+        """``batch_size`` of the node's examples: uniform and with replacement, or the
+        next ones of its epochs. Who does not count draws gets the former."""
+        examples = self.index[node, self._places(key, node, count)]
+        inputs = self.inputs[examples]
+        if self.augment is not None:
+            inputs = self.augment.apply(jax.random.fold_in(key, 1), inputs)
+        return _scaled(inputs), self.labels[examples]
+
+    def _places(self, key: Key, node: Array, count: Array | None) -> Array:
+        """Which of its examples the node takes: int32[b]."""
+        size = self.sizes[node]
+        if self.epoch_key is None or count is None:
+            return jax.random.randint(key, (self.batch_size,), 0, size)
+        own = jax.random.fold_in(self.epoch_key, node)
+        return places_of_batch(own, count, size, self.index.shape[1], self.batch_size)
 
     def loss(self, params: Params, batch: tuple[Array, Array]) -> Array:
         """F_i(x; ξ) = −(1/b) Σ_{(a, y) ∈ ξ} log softmax(model(x, a))_y."""
@@ -136,7 +163,13 @@ class Classification:
 
 
 def classification(
-    dataset: Dataset, partition: Partition, model: Model, *, batch_size: int
+    dataset: Dataset,
+    partition: Partition,
+    model: Model,
+    *,
+    batch_size: int,
+    epoch_key: Key | None = None,
+    augment: Augment | None = None,
 ) -> Classification:
     """The task of training ``model`` on a dataset split over nodes.
 
@@ -144,11 +177,16 @@ def classification(
       dataset: the examples; integer labels from 0 up.
       partition: who owns which training example.
       model: a pytree with ``apply(params, inputs) -> logits``.
-      batch_size: b, how many examples a node draws in a round.
+      batch_size: b, how many examples a node draws in a step.
+      epoch_key: a node goes through all its examples before it sees one again, in an
+        order that this key decides and that is new in every epoch; a sweep over seeds
+        may sweep it. By default batches are drawn with replacement, as theory has it.
+      augment: what is done to the images of a batch when it is drawn.
 
     Raises:
       ValueError: a number or label is out of range, a node is empty, the partition is
-        not one of this dataset, or the model is not a pytree.
+        not one of this dataset, the model is not a pytree, or there are no images to
+        augment.
 
     >>> from tele_jax.tasks import datasets, partition
     >>> @struct.dataclass
@@ -164,11 +202,13 @@ def classification(
     """
     if batch_size < 1:
         raise ValueError(f"classification: got batch_size={batch_size}, expected >= 1.")
-    _check_model(model)
-    _check_part("training", dataset.train_inputs, dataset.train_labels)
-    _check_part("test", dataset.test_inputs, dataset.test_labels)
+    check_model(model)
+    check_part("training", dataset.train_inputs, dataset.train_labels)
+    check_part("test", dataset.test_inputs, dataset.test_labels)
     num_examples = len(dataset.train_labels)
-    _check_partition(partition, num_examples)
+    check_partition(partition, num_examples)
+    if augment is not None:
+        check_images(dataset)
     return Classification(
         inputs=jnp.asarray(dataset.train_inputs),
         labels=jnp.asarray(dataset.train_labels, jnp.int32),
@@ -180,6 +220,8 @@ def classification(
         model=model,
         batch_size=batch_size,
         num_classes=dataset.num_classes,
+        epoch_key=epoch_key,
+        augment=augment,
     )
 
 
@@ -192,51 +234,6 @@ def _weights(partition: Partition, num_examples: int) -> np.ndarray:
         owned = number < partition.sizes
         np.add.at(weights, column[owned], share[owned])
     return weights
-
-
-def _check_model(model: Model) -> None:
-    if not hasattr(model, "apply") or any(
-        not hasattr(leaf, "dtype") for leaf in jax.tree.leaves(model)
-    ):
-        raise ValueError(
-            f"classification: got a model of type {type(model).__name__}, expected a "
-            "pytree of arrays with apply(params, inputs) -> logits; wrap a flax module "
-            "in tele_jax.tasks.models.Linen."
-        )
-
-
-def _check_part(part: str, inputs: np.ndarray, labels: np.ndarray) -> None:
-    if len(inputs) != len(labels) or labels.ndim != 1 or not len(labels):
-        raise ValueError(
-            f"classification: the {part} part has {len(inputs)} inputs and labels of "
-            f"shape {labels.shape}; give one label for every input, and at least one."
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise ValueError(
-            f"classification: the {part} labels are {labels.dtype} from {labels.min()} "
-            "up, expected integers from 0 up; number the classes."
-        )
-
-
-def _check_partition(partition: Partition, num_examples: int) -> None:
-    index, sizes = partition
-    if index.ndim != 2 or sizes.shape != index.shape[:1] or not index.size:
-        raise ValueError(
-            f"classification: the partition has an index of shape {index.shape} and "
-            f"sizes of shape {sizes.shape}, expected [n, s] and [n]."
-        )
-    wrong = np.flatnonzero((sizes < 1) | (sizes > index.shape[1]))
-    if wrong.size:
-        raise ValueError(
-            f"classification: node {wrong[0]} owns {sizes[wrong[0]]} examples, "
-            f"expected 1 to {index.shape[1]}; give every node some."
-        )
-    if index.min() < 0 or index.max() >= num_examples:
-        raise ValueError(
-            f"classification: the partition names examples {index.min()} to "
-            f"{index.max()}, the training part has {num_examples}; split this "
-            "dataset's train_labels."
-        )
 
 
 def _scaled(inputs: Array) -> Array:

@@ -1,0 +1,63 @@
+"""What ``classification`` refuses before any work."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from tele_jax.tasks.datasets import Dataset
+from tele_jax.tasks.partition import Partition
+
+
+def check_model(model: Any) -> None:
+    if not hasattr(model, "apply") or any(
+        not hasattr(leaf, "dtype") for leaf in jax.tree.leaves(model)
+    ):
+        raise ValueError(
+            f"classification: got a model of type {type(model).__name__}, expected a "
+            "pytree of arrays with apply(params, inputs) -> logits; wrap a flax module "
+            "in tele_jax.tasks.models.Linen."
+        )
+
+
+def check_part(part: str, inputs: np.ndarray, labels: np.ndarray) -> None:
+    if len(inputs) != len(labels) or labels.ndim != 1 or not len(labels):
+        raise ValueError(
+            f"classification: the {part} part has {len(inputs)} inputs and labels of "
+            f"shape {labels.shape}; give one label for every input, and at least one."
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise ValueError(
+            f"classification: the {part} labels are {labels.dtype} from {labels.min()} "
+            "up, expected integers from 0 up; number the classes."
+        )
+
+
+def check_partition(partition: Partition, num_examples: int) -> None:
+    index, sizes = partition
+    if index.ndim != 2 or sizes.shape != index.shape[:1] or not index.size:
+        raise ValueError(
+            f"classification: the partition has an index of shape {index.shape} and "
+            f"sizes of shape {sizes.shape}, expected [n, s] and [n]."
+        )
+    wrong = np.flatnonzero((sizes < 1) | (sizes > index.shape[1]))
+    if wrong.size:
+        raise ValueError(
+            f"classification: node {wrong[0]} owns {sizes[wrong[0]]} examples, "
+            f"expected 1 to {index.shape[1]}; give every node some."
+        )
+    if index.min() < 0 or index.max() >= num_examples:
+        raise ValueError(
+            f"classification: the partition names examples {index.min()} to "
+            f"{index.max()}, the training part has {num_examples}; split this "
+            "dataset's train_labels."
+        )
+
+
+def check_images(dataset: Dataset) -> None:
+    """Refuse to crop what is no image."""
+    if dataset.train_inputs.ndim != 4:
+        raise ValueError(
+            "classification: augment needs images [N, h, w, c], got inputs of shape "
+            f"{dataset.train_inputs.shape}; use augment=None."
+        )
