@@ -15,8 +15,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tele_jax.tasks import datasets
+from tele_jax.tasks.datasets import _fashion_mnist as official
 
-NAMES = tuple(datasets._SHA256)
+NAMES = tuple(official._SHA256)
 SHAPES = ((5, 3, 2), (5,), (4, 3, 2), (4,))
 
 # The real files are loaded where TELE_JAX_DATA says that they are; where it says so
@@ -43,7 +44,7 @@ def _publish(monkeypatch, folder):
     digests = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in NAMES
     }
-    monkeypatch.setattr(datasets, "_SHA256", digests)
+    monkeypatch.setattr(official, "_SHA256", digests)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def requests(data_dir, monkeypatch):
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(datasets, "_URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(official, "_URL", f"http://127.0.0.1:{server.server_port}/")
         yield asked
         server.shutdown()
         thread.join()
@@ -161,7 +162,7 @@ def test_wrong_file_is_named_with_both_digests(data_dir, name, spoil):
     with pytest.raises(ValueError, match=name) as caught:
         datasets.fashion_mnist(data_dir)
     assert str(path) in str(caught.value)
-    assert f"SHA-256 {found}, expected {datasets._SHA256[name]}" in str(caught.value)
+    assert f"SHA-256 {found}, expected {official._SHA256[name]}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -214,7 +215,7 @@ def test_wrong_download_is_not_kept(data_dir, cache, requests, cut):
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match="set TELE_JAX_DATA") as caught:
         datasets.fashion_mnist()
-    for part in (NAMES[0], found, datasets._SHA256[NAMES[0]]):
+    for part in (NAMES[0], found, official._SHA256[NAMES[0]]):
         assert part in str(caught.value)
     assert requests
     assert not _files(cache)
