@@ -58,7 +58,10 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
 
 
 def over_slots(
-    function: Callable[..., Any], shared: Any, *of_slots: Any, one_by_one: bool = False
+    function: Callable[..., Any],
+    shared: Any,
+    *of_slots: Any,
+    at_once: int | None = None,
 ) -> Any:
     """``function(shared, *of_slot)`` for every slot: vmap, but blocked and shared.
 
@@ -66,7 +69,8 @@ def over_slots(
       function: takes what all slots share and what is one slot's own.
       shared: a tree.
       of_slots: trees with leaves [k, ...], the models first.
-      one_by_one: never take two slots at once on one device.
+      at_once: so many slots at a time on each device, to save memory; None: on a CPU
+        as many as stay in its cache, elsewhere all.
 
     Returns:
       What the function returned, leaves [k, ...].
@@ -78,7 +82,7 @@ def over_slots(
     >>> over_slots(jnp.multiply, 3.0, jnp.arange(3.0)).tolist()
     [0.0, 3.0, 6.0]
     """
-    here = functools.partial(_one_by_one if one_by_one else _in_blocks, function)
+    here = functools.partial(_in_blocks, function, at_once)
     mesh = jax.sharding.get_abstract_mesh()
     if _AXIS not in mesh.axis_names:
         return here(shared, *of_slots)
@@ -118,30 +122,38 @@ def _check(mesh: AbstractMesh, num_slots: int) -> None:
         )
 
 
-def _one_by_one(function: Callable[..., Any], shared: Any, *of_slots: Any) -> Any:
-    return jax.lax.map(lambda of_slot: function(shared, *of_slot), of_slots)
-
-
-def _in_blocks(function: Callable[..., Any], shared: Any, *of_slots: Any) -> Any:
-    """All slots at once; on a CPU as many as stay in its cache."""
+def _in_blocks(
+    function: Callable[..., Any], at_once: int | None, shared: Any, *of_slots: Any
+) -> Any:
+    """Some slots after the others; by default only on a CPU."""
     slots = of_slots[0]
     num_slots = tree.num_slots(slots)
-    block = _block_size(num_slots, tree.num_bytes(slots) // num_slots)
+    block = at_once or block_size(num_slots, tree.num_bytes(slots) // num_slots)
 
-    def at_once(shared: Any, *of_slots: Any) -> Any:
+    def all_at_once(shared: Any, *of_slots: Any) -> Any:
         return jax.vmap(functools.partial(function, shared))(*of_slots)
 
     def in_blocks(shared: Any, *of_slots: Any) -> Any:
-        return jax.lax.map(
-            lambda of_slot: function(shared, *of_slot), of_slots, batch_size=block
-        )
+        def one(of_slot: Any) -> Any:
+            return function(shared, *of_slot)
 
-    if block == num_slots:
-        return at_once(shared, *of_slots)
-    return jax.lax.platform_dependent(shared, *of_slots, cpu=in_blocks, default=at_once)
+        return jax.lax.map(one, of_slots, batch_size=None if block == 1 else block)
+
+    if block >= num_slots:
+        return all_at_once(shared, *of_slots)
+    if at_once is not None:
+        return in_blocks(shared, *of_slots)
+    return jax.lax.platform_dependent(
+        shared, *of_slots, cpu=in_blocks, default=all_at_once
+    )
 
 
-def _block_size(num_slots: int, bytes_per_slot: int) -> int:
+def block_size(num_slots: int, bytes_per_slot: int) -> int:
+    """How many of k slots a CPU takes at once.
+
+    >>> block_size(64, 44_470 * 4)
+    2
+    """
     largest = min(num_slots, max(1, _BYTES_AT_A_TIME // max(1, bytes_per_slot)))
     # A divisor leaves no smaller block at the end, which would be compiled apart.
     divisors = (c for c in range(largest, largest // 2, -1) if num_slots % c == 0)

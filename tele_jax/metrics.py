@@ -77,7 +77,7 @@ def each_slot(slots: Slots, task: Task) -> Metrics:
     if not hasattr(task, "evaluate"):
         return {}
     # One slot after the other: an evaluation is a batch of many examples already.
-    of_slots = over_slots(evaluate, task, slots, one_by_one=True)
+    of_slots = over_slots(evaluate, task, slots, at_once=1)
     summaries = {}
     for name, values in of_slots.items():
         summaries[f"slot_{name}_mean"] = values.mean(axis=0)

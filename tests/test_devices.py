@@ -217,8 +217,8 @@ def test_a_mesh_of_explicit_axes_is_refused():
         _simulate("dsgd", "ring", jax.random.key(0))
 
 
-@pytest.mark.parametrize("one_by_one", [False, True])
-def test_over_slots_is_a_loop_over_the_slots(one_by_one, monkeypatch):
+@pytest.mark.parametrize("at_once", [None, 1, 2, 100])
+def test_over_slots_is_a_loop_over_the_slots(at_once, monkeypatch):
     monkeypatch.setattr(devices, "_BYTES_AT_A_TIME", 8)  # two slots of a float32
     slots, shared = jnp.arange(1.0, 8.0), {"a": jnp.float32(3)}
 
@@ -226,6 +226,6 @@ def test_over_slots_is_a_loop_over_the_slots(one_by_one, monkeypatch):
         assert nothing is None
         return shared["a"] * slot, slot**2
 
-    result = devices.over_slots(function, shared, slots, None, one_by_one=one_by_one)
+    result = devices.over_slots(function, shared, slots, None, at_once=at_once)
     np.testing.assert_allclose(result[0], 3 * np.arange(1, 8))
     np.testing.assert_allclose(result[1], np.arange(1, 8) ** 2)

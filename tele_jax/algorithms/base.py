@@ -163,6 +163,7 @@ def local_step(
     learning_rate: Array,
     direction: Direction,
     local_steps: int = 1,
+    slots_at_once: int | None = None,
 ) -> LocalStep:
     """x_a ← x_a − η · direction(∇F_{node(a)}(x_a; ξ)) for every slot a, τ times.
 
@@ -176,19 +177,23 @@ def local_step(
       learning_rate: η, a scalar.
       direction: what to do with the gradient; it is applied to every slot alone.
       local_steps: τ; a node's j-th step draws with the node's key, folded with j.
+      slots_at_once: how many slots step at the same time, as ``devices.over_slots``.
 
     Returns:
       What the last step leaves, and the mean of the losses over the steps.
     """
     shared = (key, task, learning_rate, direction)
     steps = functools.partial(_steps, local_steps)
-    return over_slots(steps, shared, params, memory, nodes, counts)
+    slots = (params, memory, nodes, counts)
+    return over_slots(steps, shared, *slots, at_once=slots_at_once)
 
 
-def check_local_steps(name: str, local_steps: int) -> None:
-    """Refuse less than one step a round."""
-    if local_steps < 1:
-        raise ValueError(f"{name}: got local_steps={local_steps}, expected at least 1.")
+def check_steps(name: str, algorithm: Any) -> None:
+    """Refuse less than one step a round, or less than one slot at a time."""
+    for field in ("local_steps", "slots_at_once"):
+        value = getattr(algorithm, field)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: got {field}={value}, expected at least 1.")
 
 
 Shared = tuple[Key, Task, Array, Direction]

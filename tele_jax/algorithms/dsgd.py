@@ -39,6 +39,8 @@ class DSGD:
       direction: a recipe for an optax transformation of the gradient (momentum,
         Adam, …); each node keeps its memory and gossips the model only.
       local_steps: τ, how many steps a node takes in a round, before it gossips.
+      slots_at_once: how many slots step at the same time, to save memory; None: all,
+        on a CPU as many as stay in its cache.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=8, dim=4)
@@ -52,6 +54,7 @@ class DSGD:
     learning_rate: Scalar
     direction: base.Direction = base.PLAIN
     local_steps: int = struct.field(pytree_node=False, default=1)
+    slots_at_once: int | None = struct.field(pytree_node=False, default=None)
 
     def init(self, params: Params, task: Task) -> DSGDState:
         """Every node starts from the same model."""
@@ -61,7 +64,7 @@ class DSGD:
                 f"of {task.num_nodes} nodes, expected one slot per node; build the "
                 f"topology with {task.num_nodes} slots."
             )
-        base.check_local_steps("DSGD", self.local_steps)
+        base.check_steps("DSGD", self)
         slots = stack(params, task.num_nodes)
         return DSGDState(slots, base.init_memory("DSGD", self.direction, slots))
 
@@ -84,6 +87,7 @@ class DSGD:
             base.at_round(self.learning_rate, t),
             self.direction,
             self.local_steps,
+            self.slots_at_once,
         )
         mixing = self.topology.at(t)
         info = base.Info(after.losses.mean(), count_messages(mixing))

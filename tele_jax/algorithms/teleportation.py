@@ -54,6 +54,8 @@ class Teleportation:
       direction: a recipe for an optax transformation of the gradient (momentum,
         Adam, …).
       local_steps: τ, how many steps an active node takes before it gossips.
+      slots_at_once: how many slots step at the same time, to save memory; None: all,
+        on a CPU as many as stay in its cache.
       memory: where the direction's memory is. ``"token"``: it travels with the token,
         so TELEPORTATION with momentum is momentum SGD of the tokens. ``"node"``: it
         stays where it was made, and a node goes on with its own when it is drawn again,
@@ -77,6 +79,7 @@ class Teleportation:
     learning_rate: Scalar
     direction: base.Direction = base.PLAIN
     local_steps: int = struct.field(pytree_node=False, default=1)
+    slots_at_once: int | None = struct.field(pytree_node=False, default=None)
     memory: Literal["token", "node"] = struct.field(pytree_node=False, default="token")
     fetch: Literal["merged", "two_phase"] = struct.field(
         pytree_node=False, default="merged"
@@ -118,6 +121,7 @@ class Teleportation:
             base.at_round(self.learning_rate, t),
             self.direction,
             self.local_steps,
+            self.slots_at_once,
         )
         memory = self._kept(state.memory, nodes, after.memory)
         draws = state.draws
@@ -142,7 +146,7 @@ class Teleportation:
         return base.Traffic(after.nodes, self.topology.at(t), before.nodes)
 
     def _check_options(self) -> None:
-        base.check_local_steps("Teleportation", self.local_steps)
+        base.check_steps("Teleportation", self)
         for name, allowed in (
             ("fetch", ("merged", "two_phase")),
             ("memory", ("token", "node")),

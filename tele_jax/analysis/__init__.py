@@ -2,6 +2,8 @@
 
 from tele_jax.analysis.cost import Degrees as Degrees
 from tele_jax.analysis.cost import degrees as degrees
+from tele_jax.analysis.footprint import Memory as Memory
+from tele_jax.analysis.footprint import memory as memory
 from tele_jax.analysis.speed import Estimate as Estimate
 from tele_jax.analysis.speed import contraction as contraction
 from tele_jax.analysis.speed import exact_after as exact_after

@@ -116,6 +116,23 @@ def test_a_run_with_momentum_at_the_nodes_is_resumed_bit_by_bit():
     chex.assert_shape(jax.tree.leaves(whole.state.memory), (9, 3))
 
 
+@pytest.mark.parametrize("slots_at_once", [1, 2, 3, 99])
+@pytest.mark.parametrize("method", [tele.DSGD, tele.Teleportation])
+def test_slots_in_microbatches_are_all_slots(method, slots_at_once):
+    task = helpers.quadratic(5, noise=0.5)
+    options = {"direction": helpers.MOMENTUM, "local_steps": 2}
+    found, expected = (
+        helpers.trajectory(
+            method(tele.graphs.ring(5), RATE, slots_at_once=some, **options),
+            task,
+            ROUNDS,
+            SEED,
+        )
+        for some in (slots_at_once, None)
+    )
+    chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("method", [tele.DSGD, tele.Teleportation])
 def test_local_steps_count_their_draws(method):
     # Every draw adds 1 + count: 1 + 2 + … + 12 after 4 rounds of 3 steps.
@@ -155,6 +172,7 @@ def test_local_steps_take_their_time():
     ("method", "options", "match"),
     [
         (tele.DSGD, {"local_steps": 0}, "^DSGD: got local_steps=0, expected at"),
+        (tele.DSGD, {"slots_at_once": 0}, "^DSGD: got slots_at_once=0, expected at"),
         (tele.Teleportation, {"local_steps": -1}, "^Teleportation: got local_steps=-1"),
         (tele.Teleportation, {"memory": "nodes"}, "got memory='nodes', expected \"tok"),
     ],

@@ -1,0 +1,71 @@
+"""The estimate of memory against XLA's count of the compiled program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import tele_jax as tele
+from tele_jax.analysis import memory
+from tests import helpers
+
+NODES, PIXELS = 16, (28, 28, 1)
+
+
+def _task(name, batch_size=32):
+    size = 50 * NODES
+    labels = np.arange(size, dtype=np.int32) % 10
+    images = np.zeros((size, *PIXELS), np.uint8)
+    data = tele.tasks.datasets.Dataset(images, labels, images, labels)
+    split = tele.tasks.partition.iid(labels, NODES, seed=0)
+    model = tele.tasks.models.by_name(name)
+    task = tele.tasks.classification(data, split, model, batch_size=batch_size)
+    return task, model.init(jax.random.key(0), data.train_inputs[:1])
+
+
+@pytest.mark.parametrize("name", ["softmax", "mlp", "lenet"])
+def test_the_estimate_is_near_what_xla_says(name):
+    task, params = _task(name)
+    algorithm = tele.DSGD(tele.graphs.ring(NODES), 0.1, direction=helpers.MOMENTUM)
+
+    def run(task, params):
+        return tele.simulate(
+            algorithm,
+            task,
+            params,
+            jax.random.key(0),
+            num_rounds=2,
+            observe=tele.metrics.each_slot,
+        )
+
+    found = jax.jit(run).lower(task, params).compile().memory_analysis()
+    counted = found.temp_size_in_bytes + found.output_size_in_bytes
+    estimated = memory(algorithm, task, params, "cpu")
+    assert 0.5 < counted / (estimated.total - estimated.data) < 2
+    # The program's arguments are the data and one model.
+    assert estimated.data == sum(leaf.nbytes for leaf in jax.tree.leaves(task))
+
+
+def test_models_and_momentum_are_counted_twice():
+    task = tele.tasks.least_squares(jax.random.key(0), num_nodes=9, dim=100)
+    adam = helpers.Partial(optax.scale_by_adam, b1=0.9)
+    algorithm = tele.Teleportation(tele.graphs.ring(4), 0.1, direction=adam)
+    found = memory(algorithm, task, jnp.ones(100), "gpu")
+    # 4 models, 2 moments and a count each, and who holds the tokens.
+    assert found.state == 2 * 4 * (4 * (3 * 100 + 1) + 4)
+    at_node = algorithm.replace(memory="node")
+    more = memory(at_node, task, jnp.ones(100), "gpu").state - found.state
+    assert more == 2 * 4 * (9 - 4) * (2 * 100 + 1)
+
+
+def test_slots_at_once_are_what_costs_activations():
+    task, params = _task("lenet")
+    algorithm = tele.DSGD(tele.graphs.ring(NODES), 0.1)
+    on_cpu, on_gpu = (memory(algorithm, task, params, name) for name in ("cpu", "gpu"))
+    assert (on_cpu.slots_at_once, on_gpu.slots_at_once) == (2, NODES)
+    assert on_gpu.step == NODES / 2 * on_cpu.step
+    fewer = memory(algorithm.replace(slots_at_once=1), task, params, "gpu")
+    assert fewer.step * NODES == on_gpu.step
+    smaller, params = _task("lenet", batch_size=16)
+    assert 0.4 < memory(algorithm, smaller, params, "cpu").step / on_cpu.step < 0.7
