@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
 import os
 import re
@@ -80,6 +81,33 @@ class Folder:
             f"{path} is not the part {name!r} of this study ({reason}); remove the "
             "file to compute it again."
         )
+
+    def table(
+        self, name: str, key: Mapping[str, Any], compute: Callable[[], list[Any]]
+    ) -> None:
+        """Rows of a cell of the study: kept, or there from a run before this one.
+
+        A Parquet file of its own in ``cells``, with the key in its metadata and a
+        digest of the key in its name.
+
+        Args:
+          name: of the cell, for people.
+          key: what decides the rows; JSON can write it.
+          compute: what gives the rows, mappings of equal keys.
+        """
+        text = json.dumps(key, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        path = self.path / "cells" / f"{_slug(name)}-{digest}.parquet"
+        if path.exists():
+            return
+        rows = compute()
+        names = dict.fromkeys(column for row in rows for column in row)
+        table = pa.table({name: [row.get(name) for row in rows] for name in names})
+        table = table.replace_schema_metadata({"cell": text})
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_suffix(".unfinished")
+        pq.write_table(table, unfinished)
+        unfinished.rename(path)
 
     def directory(self, name: str, data: Any = None) -> RunDirectory:
         """Where ``drive`` keeps a run of the study."""

@@ -1,0 +1,171 @@
+"""The paper's image experiments: networks on images split by Dirichlet(α).
+
+Every method trains the same model with the same recipe. "Same number of epochs" is
+read in two ways: equally many *gradients*, so that TELEPORTATION does n/k times as many
+rounds, and equally many *rounds*. Step sizes are chosen on validation images, with one
+seed; what is reported is measured on test images. Each cell of the study is one Parquet
+file, and ``python -m experiments.report FOLDER`` draws tables and figures from these.
+
+    python -m experiments.neural
+    python -m experiments.neural --preset medium --run results/medium --resume
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+from experiments import command, neural_cells, neural_cost, report
+from experiments.neural_cells import GRAPHS, Cell
+from experiments.neural_recipe import Recipe
+from experiments.results import Folder
+from tele_jax.tasks import models
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "alphas": (0.1, 10.0),
+        "graphs": ("ring",),
+        "epochs": 2,
+        "tuning_epochs": 1,
+        "num_seeds": 2,
+        "rates": (0.1, 0.03),
+    },
+    "medium": {
+        "alphas": (0.1, 10.0),
+        "graphs": ("ring", "Base-2"),
+        "epochs": 15,
+        "tuning_epochs": 3,
+        "num_seeds": 3,
+        "rates": (0.1, 0.03, 0.01),
+    },
+    "paper": {
+        "alphas": (0.1, 1.0, 10.0),
+        "graphs": tuple(GRAPHS),
+        "epochs": 500,
+        "tuning_epochs": 50,
+        "num_seeds": 3,
+        "rates": (0.1, 0.01, 0.001),
+    },
+}
+"""The recipe of the authors' earlier study, and two that a laptop can do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of the study."""
+
+    preset: Literal["quick", "medium", "paper"] = "quick"
+    """quick: minutes on a laptop. medium: within 90 minutes on two cores. paper: 500
+    epochs, for an accelerator. Decides what is left at () or 0 below."""
+    dataset: Literal["digits", "fashion_mnist", "cifar10"] = "fashion_mnist"
+    """Found in $TELE_JAX_DATA, or downloaded."""
+    model: str = "lenet"
+    """softmax, mlp, lenet, vgg11, resnet18, resnet20 or mixer."""
+    num_nodes: int = 25
+    """n."""
+    num_active: int = 8
+    """k of TELEPORTATION; 0: Algorithm 2 chooses it, on validation images."""
+    alphas: tuple[float, ...] = ()
+    """Concentrations of the Dirichlet splits."""
+    graphs: tuple[str, ...] = ()
+    """ring, exponential, 1-peer exponential, Base-2."""
+    ablations: bool = True
+    """Also k = 1, a random walk, and on the first of the graphs k = n, which is
+    relabelled in every round, and momentum that stays at the nodes."""
+    epochs: int = 0
+    """Passes of all nodes over their data, counted in gradients."""
+    num_seeds: int = 0
+    """Runs of every cell."""
+    rates: tuple[float, ...] = ()
+    """Step sizes to choose from; a single one is taken as it is."""
+    tuning_epochs: int = 0
+    """Epochs of every run that chooses a step size, or k."""
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    """How every method trains."""
+    validation: float = 0.1
+    """Share of the training images of all nodes held out to choose step sizes and k."""
+    seeds_per_program: int = 0
+    """Seeds that run at the same time; 0: as many as fit into memory."""
+    seed: int = 0
+    """Decides the split of the data and every run."""
+
+
+def resolve(config: Config) -> Config:
+    """The preset written out."""
+    preset = PRESETS[config.preset]
+    chosen = {name: getattr(config, name) or value for name, value in preset.items()}
+    return dataclasses.replace(config, **chosen)
+
+
+def check(config: Config) -> str:
+    """Refuse what cannot run, before any work, and name the folder."""
+    config = resolve(config)
+    for name, least in (
+        *(("num_nodes", 2), ("num_active", 0), ("epochs", 1), ("num_seeds", 1)),
+        *(("tuning_epochs", 1), ("seeds_per_program", 0), ("seed", 0)),
+    ):
+        if (value := getattr(config, name)) < least:
+            raise ValueError(f"got {name}={value}, expected at least {least}.")
+    if config.num_active > config.num_nodes:
+        raise ValueError(
+            f"got num_active={config.num_active}, expected at most num_nodes="
+            f"{config.num_nodes}."
+        )
+    for name in ("alphas", "rates"):
+        if not all(0 < value < float("inf") for value in getattr(config, name)):
+            raise ValueError(
+                f"got {name}={getattr(config, name)}, expected positive numbers."
+            )
+    for graph in config.graphs:
+        if graph not in GRAPHS:
+            raise ValueError(
+                f"got graph {graph!r}, expected some of {', '.join(GRAPHS)}."
+            )
+    if not 0 < config.validation < 1:
+        raise ValueError(
+            f"got validation={config.validation}, expected a share between 0 and 1."
+        )
+    models.by_name(config.model)
+    config.recipe.check()
+    return f"{config.preset}-{config.dataset}-{config.model}-n{config.num_nodes}"
+
+
+def cells(config: Config) -> list[Cell]:
+    """All cells of a resolved study, k = 0 where Algorithm 2 is to choose it."""
+    n, k = config.num_nodes, config.num_active
+    found = []
+    for alpha in config.alphas:
+        found.append(Cell("All-reduce SGD", "complete", n, alpha))
+        found += [Cell("DSGD", graph, n, alpha) for graph in config.graphs]
+        for graph in config.graphs:
+            found.append(Cell("TELEPORTATION", graph, k, alpha))
+            found.append(Cell("TELEPORTATION", graph, k, alpha, reading="rounds"))
+        if config.ablations:
+            first = config.graphs[0]
+            found.append(Cell("TELEPORTATION", "ring", 1, alpha))
+            found.append(Cell("TELEPORTATION", first, n, alpha))
+            found.append(Cell("TELEPORTATION", first, k, alpha, memory="node"))
+    return found
+
+
+def run_study(config: Config, folder: Folder) -> None:
+    """Train all cells, and write their tables and figures."""
+    config = resolve(config)
+    dataset, notes = neural_cells.load(config.dataset)
+    tasks = {
+        alpha: neural_cells.tasks(config, dataset, alpha) for alpha in config.alphas
+    }
+    todo = cells(config)
+    plan = neural_cost.plan(config, todo, tasks)
+    print(neural_cost.text(config, plan))
+    for number, cell in enumerate(todo, start=1):
+        label = f"[{number}/{len(todo)}] {cell.label}, α={cell.alpha:g}"
+        neural_cells.run(config, cell, tasks[cell.alpha], plan, folder, label, notes)
+    print(report.write(folder.path))
+
+
+def main() -> None:
+    """Entry point: flags are the fields of ``Config``."""
+    command.run("neural", Config, check, run_study, __doc__)
+
+
+if __name__ == "__main__":
+    main()

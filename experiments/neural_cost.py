@@ -1,0 +1,127 @@
+"""What the neural study will take, told before it starts."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import tele_jax as tele
+from experiments import neural_cells
+from experiments.neural_cells import Cell, Tasks
+
+if TYPE_CHECKING:
+    from experiments.neural import Config
+
+
+class Plan(NamedTuple):
+    """How the study runs, and what that takes."""
+
+    seeds_per_program: int
+    largest: tele.analysis.Memory
+    """Of one seed of the cell that takes the most memory."""
+    available: int
+    """Bytes of the device."""
+    gradients: int
+    """Of all cells, seeds and step sizes."""
+    flops: float
+    """Floating-point operations of a gradient, as XLA counts them."""
+
+
+def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) -> Plan:
+    """Decide how many seeds run at a time.
+
+    Raises:
+      ValueError: one seed does not fit into memory; with what to change.
+    """
+    task = next(iter(tasks.values())).test
+    model: Any = task.model
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), task.inputs[:1]))
+    device = jax.devices()[0]
+    largest = max(
+        (
+            tele.analysis.memory(
+                neural_cells.build(config, sized(config, cell), 1)(0.1),
+                task,
+                params,
+                device.platform,
+            )
+            for cell in cells
+        ),
+        key=lambda found: found.total,
+    )
+    available = _bytes_of(device)
+    fitting = (available - largest.data) // max(1, largest.total - largest.data)
+    wanted = max(1, config.seeds_per_program or min(fitting, config.num_seeds))
+    if wanted > fitting:
+        needed = largest.data + wanted * (largest.total - largest.data)
+        raise ValueError(
+            f"{wanted} seeds at a time need about {_bytes_told(needed)} (each "
+            f"{_told(largest)}), the device has {_bytes_told(available)}; lower "
+            "--seeds-per-program, --slots-at-once or --batch-size."
+        )
+    gradients = sum(
+        _gradients(config, sized(config, cell), tasks[cell.alpha].test)
+        for cell in cells
+    )
+
+    def gradient(params: object) -> object:
+        batch = task.sample(jax.random.key(0), jnp.int32(0), jnp.int32(0))
+        return jax.grad(task.loss)(params, batch)
+
+    cost = jax.jit(gradient).lower(params).cost_analysis() or {}
+    return Plan(
+        seeds_per_program=min(wanted, config.num_seeds),
+        largest=largest,
+        available=available,
+        gradients=gradients,
+        flops=float(cost.get("flops", 0.0)),
+    )
+
+
+def sized(config: "Config", cell: Cell) -> Cell:
+    """The cell with some k where Algorithm 2 is to choose: half of n."""
+    size = cell.num_active or max(1, config.num_nodes // 2)
+    return dataclasses.replace(cell, num_active=size)
+
+
+def text(config: "Config", plan: Plan) -> str:
+    """A few lines for people."""
+    seconds = plan.gradients * plan.flops / 1e13
+    return (
+        f"Up to {plan.gradients:,} gradients of {config.recipe.batch_size} images, "
+        f"{plan.flops / 1e9:.2g} GFLOP each: {seconds / 3600:.2g} hours at 10 TFLOP/s. "
+        f"\nMemory of a seed: about {_told(plan.largest)}, of "
+        f"{_bytes_told(plan.available)}; {plan.seeds_per_program} of "
+        f"{config.num_seeds} seeds at a time."
+    )
+
+
+def _gradients(config: "Config", cell: Cell, task: tele.tasks.Classification) -> int:
+    each = neural_cells.rounds_per_epoch(config, cell, task) * cell.num_active
+    rates = len(config.rates) if len(config.rates) > 1 else 0
+    tuned = rates * config.tuning_epochs if cell.reading == "gradients" else 0
+    epochs = config.num_seeds * config.epochs + tuned
+    return each * epochs * config.recipe.local_steps
+
+
+def _bytes_of(device: jax.Device) -> int:
+    """What the device may use, of a CPU the machine's memory."""
+    found = device.memory_stats() or {}
+    if "bytes_limit" in found:
+        return int(found["bytes_limit"])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _told(memory: tele.analysis.Memory) -> str:
+    work = max(memory.step, memory.evaluation)
+    return (
+        f"{_bytes_told(memory.state)} of models and momentum, {_bytes_told(work)} of "
+        f"activations and {_bytes_told(memory.data)} of data"
+    )
+
+
+def _bytes_told(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"

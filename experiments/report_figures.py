@@ -1,0 +1,127 @@
+"""The figures of the neural study."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tele_jax.plot import colours, style
+
+if TYPE_CHECKING:
+    from experiments.report import CellResult
+
+_COUNTS = {
+    "epochs": ("epoch", "epochs (equal gradients)"),
+    "rounds": ("round", "rounds"),
+    "messages": ("messages", "models sent"),
+}
+"""File to column and name of the axis."""
+
+
+def all_of(cells: Sequence["CellResult"]) -> dict[str, Figure]:
+    """Name to figure: the mean model against what was spent, and the end."""
+    figures = {}
+    main = [cell for cell in cells if not _is_ablation(cell)]
+    for name, (column, title) in _COUNTS.items():
+        shown = main
+        if name == "epochs":
+            shown = [cell for cell in main if cell.settings["reading"] == "gradients"]
+        figures[f"accuracy_{name}.png"] = _curves(shown, column, title)
+    figures["final.png"] = _final(cells)
+    return figures
+
+
+def _is_ablation(cell: "CellResult") -> bool:
+    settings = cell.settings
+    of_teleportation = settings["method"] == "TELEPORTATION"
+    extreme = settings["num_active"] in (1, settings["num_nodes"])
+    return settings["memory"] == "node" or (of_teleportation and extreme)
+
+
+def _splits(cells: Sequence["CellResult"]) -> list[float]:
+    return list(dict.fromkeys(cell.settings["alpha"] for cell in cells))
+
+
+def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
+    """One panel per split: mean over seeds, and the range from worst to best seed."""
+    splits = _splits(cells)
+    by_label = colours(dict.fromkeys(cell.label for cell in cells))
+    with style():
+        figure, panels = plt.subplots(
+            1, len(splits), figsize=(5.2 * len(splits), 5.2), squeeze=False, sharey=True
+        )
+        for axes, alpha in zip(panels[0], splits, strict=True):
+            for cell in cells:
+                if cell.settings["alpha"] == alpha:
+                    _curve(axes, cell, column, by_label[cell.label])
+            axes.set(title=f"α = {alpha:g}", xlabel=title)
+        panels[0, 0].set_ylabel("test accuracy of the mean model, %")
+        _legend_below(figure, panels[0, 0])
+    return figure
+
+
+def _curve(axes: Axes, cell: "CellResult", column: str, colour: Any) -> None:
+    by_epoch = cell.rows.groupby("epoch")
+    spent = by_epoch[column].mean()
+    accuracy = 100 * by_epoch["accuracy"].agg(["mean", "min", "max"])
+    dashed = cell.settings["reading"] == "rounds"
+    axes.plot(
+        spent,
+        accuracy["mean"],
+        color=colour,
+        linestyle="--" if dashed else "-",
+        label=cell.label,
+    )
+    axes.fill_between(
+        spent, accuracy["min"], accuracy["max"], color=colour, alpha=0.2, linewidth=0
+    )
+
+
+def _final(cells: Sequence["CellResult"]) -> Figure:
+    """All methods at the end: the mean model's seeds, and the spread over slots."""
+    splits = _splits(cells)
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    by_label = colours(labels)
+    with style():
+        figure, panels = plt.subplots(
+            1,
+            len(splits),
+            figsize=(3.6 + 3.6 * len(splits), 1.4 + 0.34 * len(labels)),
+            squeeze=False,
+            sharey=True,
+        )
+        for axes, alpha in zip(panels[0], splits, strict=True):
+            for cell in cells:
+                if cell.settings["alpha"] != alpha:
+                    continue
+                place, last = labels.index(cell.label), cell.last
+                axes.plot(
+                    100 * last["accuracy"],
+                    [place] * len(last),
+                    "o",
+                    color=by_label[cell.label],
+                )
+                axes.errorbar(
+                    100 * last["final_slot_accuracy_mean"].mean(),
+                    place + 0.25,
+                    xerr=100 * last["final_slot_accuracy_sd"].mean(),
+                    color="#707070",
+                    marker="|",
+                )
+            axes.set(title=f"α = {alpha:g}", xlabel="test accuracy at the end, %")
+            axes.set_yticks(range(len(labels)), labels)
+        panels[0, 0].invert_yaxis()
+        figure.supxlabel(
+            "dots: mean model, one per seed; grey: slots, mean ± s.d. over slots",
+            fontsize="small",
+        )
+        figure.tight_layout()
+    return figure
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.tight_layout(rect=(0, 0.06 + 0.035 * ((len(labels) + 1) // 2), 1, 1))
+    figure.legend(handles, labels, loc="lower center", ncols=2, fontsize="small")

@@ -1,0 +1,79 @@
+"""The tables of the neural study, in Markdown."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from experiments.report import CellResult
+
+
+def text(cells: Sequence["CellResult"]) -> str:
+    """One table per split, and what has to be said of them."""
+    one = cells[0].settings
+    parts = [
+        f"{one['dataset']}, {one['model']}, n = {one['num_nodes']}, {one['epochs']} "
+        f"epochs, batch {one['batch_size']}, momentum {one['momentum']:g}, "
+        f"{one['schedule']} schedule, {one['num_seeds']} seeds.",
+        "",
+    ]
+    for alpha in dict.fromkeys(cell.settings["alpha"] for cell in cells):
+        of_split = [cell for cell in cells if cell.settings["alpha"] == alpha]
+        parts += [f"## α = {alpha:g}", "", _table(of_split), ""]
+    parts += [
+        "Accuracy on all test images, in %, at the end: of the mean model, its mean ± "
+        "s.d. over seeds; and of the models of the slots, the mean over slots and "
+        "seeds ± the s.d. over slots. *Worst drop*: the largest fall of the mean "
+        "model's accuracy from one epoch to the next in the second half of training, "
+        "the mean over seeds. k = n: the graph is relabelled at random in every round. "
+        "Epochs are counted in gradients, where equal rounds are not named. * on the "
+        "edge of the grid of step sizes.",
+        "",
+    ]
+    notes = dict.fromkeys(note for cell in cells for note in cell.settings["notes"])
+    return "\n".join([*parts, *(f"Note: {note}\n" for note in notes)])
+
+
+def _table(cells: Sequence["CellResult"]) -> str:
+    titles = (
+        *("method", "step size", "mean model", "slots", "worst drop", "rounds"),
+        *("gradients", "models sent"),
+    )
+    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    for cell in cells:
+        last = cell.last
+        accuracy = 100 * last["accuracy"]
+        slots = 100 * last["final_slot_accuracy_mean"]
+        spread = 100 * last["final_slot_accuracy_sd"]
+        values = (
+            cell.label + (" (chosen)" if cell.settings["chosen_by"] != "given" else ""),
+            f"{cell.settings['rate']:g}{'*' if _on_the_edge(cell.settings) else ''}",
+            f"{accuracy.mean():.1f} ± {_sd(accuracy):.1f}",
+            f"{slots.mean():.1f} ± {spread.mean():.1f}",
+            f"{_worst_drop(cell):.1f}",
+            f"{last['round'].iloc[0]:,}",
+            f"{last['gradients'].iloc[0]:,}",
+            f"{last['messages'].mean():,.0f}",
+        )
+        lines.append(f"| {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def _on_the_edge(settings: dict[str, Any]) -> bool:
+    rates = settings["rates"]
+    return len(rates) > 1 and settings["rate"] in (min(rates), max(rates))
+
+
+def _sd(values: "np.ndarray") -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _worst_drop(cell: "CellResult") -> float:
+    """The largest fall between epochs of the second half, in %, mean over seeds."""
+    drops = []
+    for _, rows in cell.rows.groupby("seed"):
+        curve = 100 * rows.sort_values("round")["accuracy"].to_numpy()
+        late = curve[len(curve) // 2 :]
+        drops.append(max(0.0, float(np.max(-np.diff(late), initial=0.0))))
+    return float(np.mean(drops))
