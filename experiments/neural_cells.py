@@ -86,7 +86,7 @@ def tasks(config: "Config", dataset: datasets.Dataset, alpha: float) -> Tasks:
             f"no node owns an example of class {counts.sum(0).argmin()} at α={alpha:g};"
             " choose a larger alpha or fewer nodes."
         )
-    # The recipe pads 28 and 32 pixels by 4; the 8 of the digits by as much in proportion.
+    # The recipe pads 28 and 32 pixels by 4; the digits, of 8, in proportion.
     augment = tele.tasks.Augment(
         padding=dataset.train_inputs.shape[1] // 7, flip=config.dataset == "cifar10"
     )
