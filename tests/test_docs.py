@@ -46,6 +46,19 @@ def test_the_long_run_of_the_page_runs_and_is_found_again(tmp_path, monkeypatch)
     assert described == found - {"lock"}
 
 
+def test_the_images_of_the_page_run():
+    page = (ROOT / "docs/images.md").read_text()
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(example, names)
+    assert names["run"].metrics["accuracy"].shape == (3,)
+    assert names["needed"].total > names["needed"].data > 0
+    models = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    for name in models:
+        tele.tasks.models.by_name(name)
+    assert len(models) == 7
+
+
 def test_the_networks_of_the_page_run():
     page = (ROOT / "docs/networks.md").read_text()
     names = {}
