@@ -169,6 +169,7 @@ def test_clocks_are_those_of_a_discrete_event_simulation(topology, variant, name
 @pytest.mark.slow
 @pytest.mark.parametrize(("topology", "variant", "name"), all_cases())
 def test_clocks_of_fifty_networks_are_those_of_events(topology, variant, name):
+    jax.clear_caches()  # of all cases together a process could not hold the programs
     assert_clocks(topology, variant, name, seeds=range(50), num_rounds=100)
     assert_clocks(topology, variant, name, seeds=[50], num_rounds=10_000)
 
