@@ -35,9 +35,9 @@ def all_of(cells: Sequence["CellResult"]) -> dict[str, Figure]:
 
 def _is_ablation(cell: "CellResult") -> bool:
     settings = cell.settings
-    of_teleportation = settings["method"] == "TELEPORTATION"
+    given = settings["method"] == "TELEPORTATION" and settings["chosen_by"] == "given"
     extreme = settings["num_active"] in (1, settings["num_nodes"])
-    return settings["memory"] == "node" or (of_teleportation and extreme)
+    return settings["memory"] == "node" or (given and extreme)
 
 
 def _splits(cells: Sequence["CellResult"]) -> list[float]:
@@ -57,13 +57,16 @@ def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
                 if cell.settings["alpha"] == alpha:
                     _curve(axes, cell, column, by_label[cell.label])
             axes.set(title=f"α = {alpha:g}", xlabel=title)
+            if column == "messages":  # of all-reduce, many times those of a ring
+                axes.set_xscale("log")
         panels[0, 0].set_ylabel("test accuracy of the mean model, %")
         _legend_below(figure, panels[0, 0])
     return figure
 
 
 def _curve(axes: Axes, cell: "CellResult", column: str, colour: Any) -> None:
-    by_epoch = cell.rows.groupby("epoch")
+    trained = cell.rows[cell.rows["epoch"] > 0]
+    by_epoch = trained.groupby("epoch")
     spent = by_epoch[column].mean()
     accuracy = 100 * by_epoch["accuracy"].agg(["mean", "min", "max"])
     dashed = cell.settings["reading"] == "rounds"
