@@ -11,9 +11,10 @@ file, and ``python -m experiments.report FOLDER`` draws tables and figures from 
 """
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
-from experiments import command, neural_cells, neural_cost, report
+from experiments import command, neural_cells, neural_cost, neural_data, report
 from experiments.neural_cells import GRAPHS, Cell
 from experiments.neural_recipe import Recipe
 from experiments.results import Folder
@@ -21,24 +22,27 @@ from tele_jax.tasks import models
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "alphas": (0.1, 10.0),
+        "alphas": (0.1,),
         "graphs": ("ring",),
+        "ablations": False,
         "epochs": 2,
         "tuning_epochs": 1,
         "num_seeds": 2,
-        "rates": (0.1, 0.03),
+        "rates": (0.1,),
     },
     "medium": {
         "alphas": (0.1, 10.0),
         "graphs": ("ring", "Base-2"),
+        "ablations": True,
         "epochs": 15,
-        "tuning_epochs": 3,
+        "tuning_epochs": 2,
         "num_seeds": 3,
         "rates": (0.1, 0.03, 0.01),
     },
     "paper": {
         "alphas": (0.1, 1.0, 10.0),
         "graphs": tuple(GRAPHS),
+        "ablations": True,
         "epochs": 500,
         "tuning_epochs": 50,
         "num_seeds": 3,
@@ -67,9 +71,10 @@ class Config:
     """Concentrations of the Dirichlet splits."""
     graphs: tuple[str, ...] = ()
     """ring, exponential, 1-peer exponential, Base-2."""
-    ablations: bool = True
+    ablations: bool | None = None
     """Also k = 1, a random walk, and on the first of the graphs k = n, which is
-    relabelled in every round, and momentum that stays at the nodes."""
+    relabelled in every round, and momentum that stays at the nodes. None: that of the
+    preset."""
     epochs: int = 0
     """Passes of all nodes over their data, counted in gradients."""
     num_seeds: int = 0
@@ -92,6 +97,8 @@ def resolve(config: Config) -> Config:
     """The preset written out."""
     preset = PRESETS[config.preset]
     chosen = {name: getattr(config, name) or value for name, value in preset.items()}
+    if config.ablations is not None:
+        chosen["ablations"] = config.ablations
     return dataclasses.replace(config, **chosen)
 
 
@@ -114,6 +121,12 @@ def check(config: Config) -> str:
             raise ValueError(
                 f"got {name}={getattr(config, name)}, expected positive numbers."
             )
+    _check_choices(config)
+    config.recipe.check()
+    return f"{config.preset}-{config.dataset}-{config.model}-n{config.num_nodes}"
+
+
+def _check_choices(config: Config) -> None:
     for graph in config.graphs:
         if graph not in GRAPHS:
             raise ValueError(
@@ -123,9 +136,14 @@ def check(config: Config) -> str:
         raise ValueError(
             f"got validation={config.validation}, expected a share between 0 and 1."
         )
+    if config.num_active == 0 and (
+        config.recipe.local_steps > 1 or config.recipe.slots_at_once
+    ):
+        raise ValueError(
+            "got num_active=0 with local_steps or slots_at_once, which Algorithm 2 "
+            "does not know; give num_active."
+        )
     models.by_name(config.model)
-    config.recipe.check()
-    return f"{config.preset}-{config.dataset}-{config.model}-n{config.num_nodes}"
 
 
 def cells(config: Config) -> list[Cell]:
@@ -140,25 +158,27 @@ def cells(config: Config) -> list[Cell]:
             found.append(Cell("TELEPORTATION", graph, k, alpha, reading="rounds"))
         if config.ablations:
             first = config.graphs[0]
-            found.append(Cell("TELEPORTATION", "ring", 1, alpha))
-            found.append(Cell("TELEPORTATION", first, n, alpha))
-            found.append(Cell("TELEPORTATION", first, k, alpha, memory="node"))
+            ablation = functools.partial(Cell, "TELEPORTATION", ablation=True)
+            found.append(ablation("ring", 1, alpha))
+            found.append(ablation(first, n, alpha))
+            found.append(ablation(first, k, alpha, memory="node"))
     return found
 
 
 def run_study(config: Config, folder: Folder) -> None:
     """Train all cells, and write their tables and figures."""
     config = resolve(config)
-    dataset, notes = neural_cells.load(config.dataset)
+    dataset, notes = neural_data.load(config.dataset)
     tasks = {
-        alpha: neural_cells.tasks(config, dataset, alpha) for alpha in config.alphas
+        alpha: neural_data.tasks(config, dataset, alpha) for alpha in config.alphas
     }
     todo = cells(config)
     plan = neural_cost.plan(config, todo, tasks)
     print(neural_cost.text(config, plan))
     for number, cell in enumerate(todo, start=1):
-        label = f"[{number}/{len(todo)}] {cell.label}, α={cell.alpha:g}"
-        neural_cells.run(config, cell, tasks[cell.alpha], plan, folder, label, notes)
+        print(f"Cell {number} of {len(todo)}: {cell.label}, α={cell.alpha:g}")
+        on, at_once = tasks[cell.alpha], plan.seeds_per_program
+        neural_cells.run(config, cell, on, at_once, folder, notes)
     print(report.write(folder.path))
 
 

@@ -2,22 +2,19 @@
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 import tele_jax as tele
 from experiments import neural_runs
-from experiments.results import Folder
-from tele_jax.tasks import datasets, models, partition
+from experiments.neural_data import Tasks
+from experiments.results import Folder, digest_of
 
 if TYPE_CHECKING:
     from experiments.neural import Config
-    from experiments.neural_cost import Plan
 
 graphs = tele.graphs
 
@@ -42,6 +39,8 @@ class Cell:
     """Where the momentum of TELEPORTATION is."""
     reading: Literal["gradients", "rounds"] = "gradients"
     """What TELEPORTATION does as many of as the others."""
+    ablation: bool = False
+    """Whether figures of curves leave it out."""
 
     @property
     def label(self) -> str:
@@ -54,61 +53,14 @@ class Cell:
         return f"TELEPORTATION, {self.graph}, k={k}{where}{rounds}"
 
 
-class Tasks(NamedTuple):
-    """What step sizes are chosen on, and what is reported; the same training part."""
-
-    validation: tele.tasks.Classification
-    test: tele.tasks.Classification
-
-
-def load(name: str) -> tuple[datasets.Dataset, list[str]]:
-    """The dataset, and what has to be said of every result that rests on it."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        dataset = datasets.by_name(name)
-    return dataset, [str(warning.message) for warning in caught]
-
-
-def tasks(config: "Config", dataset: datasets.Dataset, alpha: float) -> Tasks:
-    """The tasks of one split.
-
-    Raises:
-      ValueError: a class is owned by nobody, or the model does not take the images.
-    """
-    recipe = config.recipe
-    split = datasets.holdout(dataset, config.validation, config.seed)
-    owners = partition.dirichlet(
-        split.train_labels, config.num_nodes, alpha, config.seed
-    )
-    counts = partition.label_counts(owners, split.train_labels, dataset.num_classes)
-    if (counts.sum(0) == 0).any():
-        raise ValueError(
-            f"no node owns an example of class {counts.sum(0).argmin()} at α={alpha:g};"
-            " choose a larger alpha or fewer nodes."
-        )
-    # The recipe pads 28 and 32 pixels by 4; the digits, of 8, in proportion.
-    augment = tele.tasks.Augment(
-        padding=dataset.train_inputs.shape[1] // 7, flip=config.dataset == "cifar10"
-    )
-    task: Any = tele.tasks.classification(
-        split,
-        owners,
-        models.by_name(config.model, dataset.num_classes),
-        batch_size=recipe.batch_size,
-        epoch_key=jax.random.key(0) if recipe.sampling == "epochs" else None,
-        augment=augment if recipe.augment else None,
-    )
-    test = task.replace(
-        test_inputs=jnp.asarray(dataset.test_inputs),
-        test_labels=jnp.asarray(dataset.test_labels, jnp.int32),
-    )
-    return Tasks(task, test)
-
-
 def rounds_per_epoch(config: "Config", cell: Cell, task: Any) -> int:
-    """As many gradients as every node going once over its data, or as many rounds."""
-    size = int(task.sizes.min())
-    steps = max(1, size // (config.recipe.batch_size * config.recipe.local_steps))
+    """As many gradients as every node going once over its data, or as many rounds.
+
+    What is left of a node's data after full batches counts for the next epoch.
+    """
+    steps = int(task.sizes.min()) // (
+        config.recipe.batch_size * config.recipe.local_steps
+    )
     if cell.reading == "rounds":
         return steps
     return max(1, round(steps * config.num_nodes / cell.num_active))
@@ -138,81 +90,105 @@ def run(
     config: "Config",
     cell: Cell,
     on: Tasks,
-    plan: "Plan",
+    seeds_per_program: int,
     folder: Folder,
-    label: str,
     notes: list[str],
 ) -> None:
     """Choose k and the step size, train all seeds, and keep the rows."""
     chosen = dataclasses.replace(cell, num_active=_active(config, cell, on, folder))
-    rate = _rate(config, chosen, on, folder, label)
-    deciding = ("dataset", "model", "num_nodes", "epochs", "num_seeds", "validation")
+    rate = _rate(config, chosen, on, folder)
     key = {
-        **{name: getattr(config, name) for name in (*deciding, "seed")},
-        **dataclasses.asdict(config.recipe),
-        **dataclasses.asdict(chosen),
-        "label": chosen.label,
+        **_deciding(config, chosen),
+        "epochs": config.epochs,
+        "num_seeds": config.num_seeds,
         "chosen_by": "given" if cell.num_active else "Algorithm 2",
         "rate": rate,
         "rates": config.rates,
+        "label": chosen.label,
         "notes": notes,
     }
+    each = rounds_per_epoch(config, chosen, on.test)
+    length = neural_runs.Length(config.epochs, each)
+    method = build(config, chosen, length.num_rounds)
+    seeds = np.arange(config.num_seeds) + 1_000_000 * (config.seed + 1)
+    groups = np.split(seeds, range(seeds_per_program, len(seeds), seeds_per_program))
+    name = f"{chosen.label}, α={cell.alpha:g}, {digest_of(key)}"
+    names = [f"{name}, seeds {some[0]} to {some[-1]}" for some in groups]
 
     def compute() -> list[dict[str, Any]]:
-        each = rounds_per_epoch(config, chosen, on.test)
-        length = neural_runs.Length(config.epochs, each)
-        method = build(config, chosen, length.num_rounds)
-        seeds = np.arange(config.num_seeds) + 1_000_000 * (config.seed + 1)
         rows = []
-        for first in range(0, len(seeds), plan.seeds_per_program):
-            some = seeds[first : first + plan.seeds_per_program]
-            name = f"{label}, seeds {some[0]} to {some[-1]}"
-            rows += neural_runs.train(method, on.test, rate, some, length, name, folder)
+        for some, own in zip(groups, names, strict=True):
+            rows += neural_runs.train(method, on.test, rate, some, length, own, folder)
         return rows
 
     folder.table(chosen.label, key, compute)
+    # Only now: until a cell is kept, its runs are what a killed study goes on from.
+    for own in names:
+        folder.forget(own)
+
+
+def _deciding(config: "Config", cell: Cell) -> dict[str, Any]:
+    """What decides the numbers of a run of a cell, but its length and step size."""
+    names = ("dataset", "model", "num_nodes", "validation", "seed")
+    return {
+        **{name: getattr(config, name) for name in names},
+        **dataclasses.asdict(config.recipe),
+        **dataclasses.asdict(cell),
+    }
 
 
 def _active(config: "Config", cell: Cell, on: Tasks, folder: Folder) -> int:
     """k: given, or that of Algorithm 2."""
     if cell.num_active:
         return cell.num_active
+    of_all = dataclasses.replace(cell, num_active=config.num_nodes, reading="rounds")
+    num_rounds = config.tuning_epochs * rounds_per_epoch(config, of_all, on.test)
+    key = {**_deciding(config, of_all), "rounds": num_rounds, "rates": config.rates}
 
     def search() -> int:
-        each = rounds_per_epoch(
-            config, dataclasses.replace(cell, num_active=config.num_nodes), on.test
-        )
-        num_rounds = config.tuning_epochs * each
-        best = (-np.inf, 0)
-        for rate in config.rates:
-            found = neural_runs.search(config, GRAPHS[cell.graph], on, rate, num_rounds)
-            best = max(best, found)
-        return best[1]
+        found = [
+            neural_runs.search(config, GRAPHS[cell.graph], on, rate, num_rounds)
+            for rate in config.rates
+        ]
+        accuracy, k = max(found)
+        if not np.isfinite(accuracy):
+            raise ValueError(
+                f"Algorithm 2 on {cell.graph}, α={cell.alpha:g}: every k diverged with "
+                f"rates={config.rates}; give smaller ones."
+            )
+        return k
 
-    name = f"k of Algorithm 2 on {cell.graph}, α={cell.alpha:g}"
+    name = f"k of Algorithm 2, {cell.graph}, α={cell.alpha:g}, {digest_of(key)}"
     return folder.part(name, int, search)
 
 
-def _rate(config: "Config", cell: Cell, on: Tasks, folder: Folder, label: str) -> float:
-    """The step size with the best accuracy on validation images, one seed."""
+def _rate(config: "Config", cell: Cell, on: Tasks, folder: Folder) -> float:
+    """The step size with the best accuracy on validation images, one seed.
+
+    The cell of equal rounds takes that of equal gradients.
+    """
     if len(config.rates) == 1:
         return config.rates[0]
-    same = dataclasses.replace(cell, reading="gradients")
+    same = dataclasses.replace(cell, reading="gradients", ablation=False)
+    each = rounds_per_epoch(config, same, on.validation)
+    length = neural_runs.Length(config.tuning_epochs, each)
+    method = build(config, same, length.num_rounds)
+    seeds = np.array([1000 * (config.seed + 1)])
+    key = {**_deciding(config, same), "epochs": config.tuning_epochs}
+    name = f"step size of {same.label}, α={cell.alpha:g}, {digest_of(key)}"
 
-    def sweep() -> dict[float, float]:
-        each = rounds_per_epoch(config, same, on.validation)
-        length = neural_runs.Length(config.tuning_epochs, each)
-        method = build(config, same, length.num_rounds)
-        seeds = np.array([1000 * (config.seed + 1)])
-        found = {}
-        for rate in config.rates:
-            name = f"{label}, step size {rate:g}"
-            rows = neural_runs.train(
-                method, on.validation, rate, seeds, length, name, folder
-            )
-            found[rate] = rows[-1]["accuracy"]
-        return found
+    def try_out(rate: float) -> float:
+        own = f"{name}, {rate:g}"
+        rows = neural_runs.train(
+            method, on.validation, rate, seeds, length, own, folder
+        )
+        last = rows[-1]
+        # An accuracy can be told of NaNs too: all of them are called class 0.
+        return last["accuracy"] if np.isfinite(last["test_loss"]) else -1.0
 
-    name = f"step size of {same.label}, α={cell.alpha:g}"
-    tried = folder.part(name, dict[float, float], sweep)
-    return max(tried, key=lambda rate: np.nan_to_num(tried[rate], nan=-1.0))
+    tried = {}
+    for rate in config.rates:
+        own = f"{name}, {rate:g}"
+        tried[rate] = folder.part(own, float, functools.partial(try_out, rate))
+        folder.forget(own)
+    return max(tried, key=lambda rate: tried[rate])

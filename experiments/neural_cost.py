@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 import tele_jax as tele
 from experiments import neural_cells
-from experiments.neural_cells import Cell, Tasks
+from experiments.neural_cells import Cell
+from experiments.neural_data import Tasks
 
 if TYPE_CHECKING:
     from experiments.neural import Config
@@ -39,7 +40,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     task = next(iter(tasks.values())).test
     model: Any = task.model
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), task.inputs[:1]))
-    device = jax.devices()[0]
+    (device,) = jnp.zeros(()).devices()  # where --device says
     largest = max(
         (
             tele.analysis.memory(
@@ -54,7 +55,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     )
     available = _bytes_of(device)
     fitting = (available - largest.data) // max(1, largest.total - largest.data)
-    wanted = max(1, config.seeds_per_program or min(fitting, config.num_seeds))
+    wanted = min(config.seeds_per_program or max(1, fitting), config.num_seeds)
     if wanted > fitting:
         needed = largest.data + wanted * (largest.total - largest.data)
         raise ValueError(
@@ -62,10 +63,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
             f"{_told(largest)}), the device has {_bytes_told(available)}; lower "
             "--seeds-per-program, --slots-at-once or --batch-size."
         )
-    gradients = sum(
-        _gradients(config, sized(config, cell), tasks[cell.alpha].test)
-        for cell in cells
-    )
+    gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
 
     def gradient(params: object) -> object:
         batch = task.sample(jax.random.key(0), jnp.int32(0), jnp.int32(0))
@@ -73,7 +71,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
 
     cost = jax.jit(gradient).lower(params).cost_analysis() or {}
     return Plan(
-        seeds_per_program=min(wanted, config.num_seeds),
+        seeds_per_program=wanted,
         largest=largest,
         available=available,
         gradients=gradients,
@@ -91,7 +89,7 @@ def text(config: "Config", plan: Plan) -> str:
     """A few lines for people."""
     seconds = plan.gradients * plan.flops / 1e13
     return (
-        f"Up to {plan.gradients:,} gradients of {config.recipe.batch_size} images, "
+        f"{plan.gradients:,} gradients of {config.recipe.batch_size} images, "
         f"{plan.flops / 1e9:.2g} GFLOP each: {seconds / 3600:.2g} hours at 10 TFLOP/s. "
         f"\nMemory of a seed: about {_told(plan.largest)}, of "
         f"{_bytes_told(plan.available)}; {plan.seeds_per_program} of "
@@ -100,11 +98,19 @@ def text(config: "Config", plan: Plan) -> str:
 
 
 def _gradients(config: "Config", cell: Cell, task: tele.tasks.Classification) -> int:
-    each = neural_cells.rounds_per_epoch(config, cell, task) * cell.num_active
-    rates = len(config.rates) if len(config.rates) > 1 else 0
-    tuned = rates * config.tuning_epochs if cell.reading == "gradients" else 0
-    epochs = config.num_seeds * config.epochs + tuned
-    return each * epochs * config.recipe.local_steps
+    """Of a cell: final runs, those that choose its step size, and Algorithm 2."""
+    one = sized(config, cell)
+    each = neural_cells.rounds_per_epoch(config, one, task) * one.num_active
+    epochs = config.num_seeds * config.epochs
+    if len(config.rates) > 1 and cell.reading == "gradients":
+        epochs += len(config.rates) * config.tuning_epochs
+    total = each * epochs * config.recipe.local_steps
+    if cell.num_active == 0 and cell.reading == "gradients" and not cell.ablation:
+        rounds = dataclasses.replace(one, reading="rounds")
+        searched = neural_cells.rounds_per_epoch(config, rounds, task)
+        active = sum(sum(wave) for wave in tele.plan_waves(config.num_nodes))
+        total += len(config.rates) * config.tuning_epochs * searched * active
+    return total
 
 
 def _bytes_of(device: jax.Device) -> int:

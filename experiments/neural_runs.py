@@ -1,7 +1,6 @@
 """Training of the neural study: some seeds in one program, and their rows."""
 
 import functools
-import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +15,7 @@ from tele_jax.devices import over_slots
 
 if TYPE_CHECKING:
     from experiments.neural import Config
-    from experiments.neural_cells import Tasks
+    from experiments.neural_data import Tasks
 
 FEW = 1000
 """Test images on which every slot is evaluated while a run goes on."""
@@ -66,8 +65,7 @@ def train(
 ) -> list[dict[str, Any]]:
     """Train from some seeds in one program, and measure after every epoch.
 
-    A run that was interrupted goes on from its checkpoint; of one that is done only the
-    rows are kept.
+    A run that was interrupted goes on from its checkpoint, one that is done is read.
 
     Returns:
       One row per seed and evaluation; the last of a seed also has every slot's accuracy
@@ -106,9 +104,8 @@ def train(
     if int(run.rounds[0, -1]) < length.num_rounds:
         raise KeyboardInterrupt
     final = jax.jit(jax.vmap(_spread, (0, None)))(run.state.params, task)
-    rows = _rows(run, final, task, seeds, length)
-    shutil.rmtree(directory.path)
-    return rows
+    steps = build(rate).local_steps
+    return _rows(run, final, steps, seeds, length)
 
 
 def _start(task: tele.tasks.Classification, seed: jax.Array) -> tuple[Any, Any, Any]:
@@ -119,7 +116,7 @@ def _start(task: tele.tasks.Classification, seed: jax.Array) -> tuple[Any, Any, 
 
 
 def _rows(
-    run: tele.Run, final: Any, task: Any, seeds: np.ndarray, length: Length
+    run: tele.Run, final: Any, local_steps: int, seeds: np.ndarray, length: Length
 ) -> list[dict[str, Any]]:
     messages = tele.metrics.messages_sent(run.info)
     num_slots = len(jax.tree.leaves(run.state.params)[0][0])
@@ -133,7 +130,7 @@ def _rows(
                 "seed": seed,
                 "epoch": epoch,
                 "round": done,
-                "gradients": done * num_slots,
+                "gradients": done * num_slots * local_steps,
                 "messages": sent,
                 "bytes": sent * tele.tree.num_bytes(one),
                 "train_loss": float(losses[epoch - 1]) if epoch else None,

@@ -50,7 +50,15 @@ def read(folder: Path) -> list[CellResult]:
         raise ValueError(
             f"{folder} has no cells/*.parquet, expected the folder of a neural study."
         )
-    return [_read(path) for path in paths]
+    cells = [_read(path) for path in paths]
+    names = [(cell.label, cell.settings["alpha"]) for cell in cells]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"{folder} has {names.count(name)} cells {name[0]!r} with α={name[1]:g}"
+                ", of different settings; remove all but one from its folder cells."
+            )
+    return cells
 
 
 def _written(path: Path) -> int:

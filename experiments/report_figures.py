@@ -23,7 +23,7 @@ _COUNTS = {
 def all_of(cells: Sequence["CellResult"]) -> dict[str, Figure]:
     """Name to figure: the mean model against what was spent, and the end."""
     figures = {}
-    main = [cell for cell in cells if not _is_ablation(cell)]
+    main = [cell for cell in cells if not cell.settings["ablation"]]
     for name, (column, title) in _COUNTS.items():
         shown = main
         if name == "epochs":
@@ -31,13 +31,6 @@ def all_of(cells: Sequence["CellResult"]) -> dict[str, Figure]:
         figures[f"accuracy_{name}.png"] = _curves(shown, column, title)
     figures["final.png"] = _final(cells)
     return figures
-
-
-def _is_ablation(cell: "CellResult") -> bool:
-    settings = cell.settings
-    given = settings["method"] == "TELEPORTATION" and settings["chosen_by"] == "given"
-    extreme = settings["num_active"] in (1, settings["num_nodes"])
-    return settings["memory"] == "node" or (given and extreme)
 
 
 def _splits(cells: Sequence["CellResult"]) -> list[float]:

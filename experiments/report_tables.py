@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from experiments.report import CellResult
 
 
@@ -28,7 +30,8 @@ def text(cells: Sequence["CellResult"]) -> str:
         "model's accuracy from one epoch to the next in the second half of training, "
         "the mean over seeds. k = n: the graph is relabelled at random in every round. "
         "Epochs are counted in gradients, where equal rounds are not named. * on the "
-        "edge of the grid of step sizes.",
+        "edge of the grid of step sizes. Equal rounds take the step size that was "
+        "chosen for equal gradients.",
         "",
     ]
     notes = dict.fromkeys(note for cell in cells for note in cell.settings["notes"])
@@ -49,7 +52,7 @@ def _table(cells: Sequence["CellResult"]) -> str:
         values = (
             cell.label + (" (chosen)" if cell.settings["chosen_by"] != "given" else ""),
             f"{cell.settings['rate']:g}{'*' if _on_the_edge(cell.settings) else ''}",
-            f"{accuracy.mean():.1f} ± {_sd(accuracy):.1f}",
+            f"{accuracy.mean():.1f}{_sd(accuracy)}{_diverged(last)}",
             f"{slots.mean():.1f} ± {spread.mean():.1f}",
             f"{_worst_drop(cell):.1f}",
             f"{last['round'].iloc[0]:,}",
@@ -65,8 +68,13 @@ def _on_the_edge(settings: dict[str, Any]) -> bool:
     return len(rates) > 1 and settings["rate"] in (min(rates), max(rates))
 
 
-def _sd(values: "np.ndarray") -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def _sd(values: "pd.Series[float]") -> str:
+    return f" ± {values.std():.1f}" if len(values) > 1 else ""
+
+
+def _diverged(last: "pd.DataFrame") -> str:
+    number = int((~np.isfinite(last["test_loss"])).sum())
+    return f" ({number} of {len(last)} diverged)" if number else ""
 
 
 def _worst_drop(cell: "CellResult") -> float:

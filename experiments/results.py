@@ -96,8 +96,7 @@ class Folder:
           compute: what gives the rows, mappings of equal keys.
         """
         text = json.dumps(key, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        path = self.path / "cells" / f"{_slug(name)}-{digest}.parquet"
+        path = self.path / "cells" / f"{_slug(name)}-{digest_of(key)}.parquet"
         if path.exists():
             return
         rows = compute()
@@ -106,7 +105,10 @@ class Folder:
         table = table.replace_schema_metadata({"cell": text})
         path.parent.mkdir(exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
-        pq.write_table(table, unfinished)
+        with unfinished.open("wb") as file:
+            pq.write_table(table, file)
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.rename(path)
 
     def directory(self, name: str, data: Any = None) -> RunDirectory:
@@ -114,6 +116,10 @@ class Folder:
         return RunDirectory(
             self.path / "runs" / _slug(name), self.config, data, self.override
         )
+
+    def forget(self, name: str) -> None:
+        """Remove the directory of a run whose results are kept elsewhere."""
+        shutil.rmtree(self.path / "runs" / _slug(name), ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -156,6 +162,16 @@ def opened(
                     with contextlib.suppress(OSError):  # not empty: others are in it
                         folder.rmdir()
             raise
+
+
+def digest_of(key: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that tell settings apart.
+
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(key, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _slug(name: str) -> str:

@@ -54,7 +54,7 @@ def costs(run: Run) -> dict[str, np.ndarray]:
         )
     everyone = np.full((*rounds.shape[:-1], known), num_slots(run))
     counted = {
-        "gradients": per_round.get("active", everyone),
+        "gradients": per_round.get("gradients", per_round.get("active", everyone)),
         "messages": per_round["messages"],
     }
     spent = {"rounds": rounds}

@@ -43,6 +43,8 @@ class Info(NamedTuple):
     """int32[]: models that were lost with their holders; None where nothing fails."""
     drift: Array | None = None
     """float32[]: how far failures moved the mean model, ‖Δx̄‖; None likewise."""
+    gradients: Array | None = None
+    """int32[]: gradients computed; None: one by every slot that took part."""
     ended: Array | None = None
     """bool[]: all nodes are gone for good, or all models lost; None likewise."""
 
@@ -192,8 +194,15 @@ def check_steps(name: str, algorithm: Any) -> None:
     """Refuse less than one step a round, or less than one slot at a time."""
     for field in ("local_steps", "slots_at_once"):
         value = getattr(algorithm, field)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: got {field}={value}, expected at least 1.")
+        if value is not None and not (isinstance(value, int) and value >= 1):
+            raise ValueError(
+                f"{name}: got {field}={value}, expected an integer of at least 1."
+            )
+
+
+def count_gradients(num_slots: int, local_steps: int) -> Array | None:
+    """``Info.gradients`` of a round in which all slots take so many steps."""
+    return None if local_steps == 1 else jnp.int32(num_slots * local_steps)
 
 
 Shared = tuple[Key, Task, Array, Direction]

@@ -25,6 +25,9 @@ class DSGDState(NamedTuple):
 
     params: Slots
     memory: Any
+    draws: Array | None = None
+    """int32[n]: batches every node drew; only where some are down for a while, and for
+    tasks that need it."""
 
 
 @struct.dataclass
@@ -90,7 +93,11 @@ class DSGD:
             self.slots_at_once,
         )
         mixing = self.topology.at(t)
-        info = base.Info(after.losses.mean(), count_messages(mixing))
+        info = base.Info(
+            after.losses.mean(),
+            count_messages(mixing),
+            gradients=base.count_gradients(task.num_nodes, self.local_steps),
+        )
         return DSGDState(mix(mixing, after.params), after.memory), info
 
     def traffic(

@@ -53,6 +53,12 @@ class Teleportation:
       learning_rate: η, a scalar, or a schedule over rounds [num_rounds].
       direction: a recipe for an optax transformation of the gradient (momentum,
         Adam, …).
+      fetch: which messages ``Info.messages`` counts; the iterates are the same.
+        ``"two_phase"``: fetch, then gossip, as Algorithm 1 is written. ``"merged"``:
+        the next holder of token a pulls Σ_b W_ab x_b straight from the previous
+        holders, one phase. Round 0 fetches nothing, so merged sends nothing in it, and
+        nobody pulls the last round's gossip, which leaves the mean model as it is.
+        A node never sends to itself.
       local_steps: τ, how many steps an active node takes before it gossips.
       slots_at_once: how many slots step at the same time, to save memory; None: all,
         on a CPU as many as stay in its cache.
@@ -60,12 +66,6 @@ class Teleportation:
         so TELEPORTATION with momentum is momentum SGD of the tokens. ``"node"``: it
         stays where it was made, and a node goes on with its own when it is drawn again,
         however long ago that was; n memories are then kept.
-      fetch: which messages ``Info.messages`` counts; the iterates are the same.
-        ``"two_phase"``: fetch, then gossip, as Algorithm 1 is written. ``"merged"``:
-        the next holder of token a pulls Σ_b W_ab x_b straight from the previous
-        holders, one phase. Round 0 fetches nothing, so merged sends nothing in it, and
-        nobody pulls the last round's gossip, which leaves the mean model as it is.
-        A node never sends to itself.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=99, dim=4)
@@ -78,12 +78,12 @@ class Teleportation:
     topology: Topology
     learning_rate: Scalar
     direction: base.Direction = base.PLAIN
-    local_steps: int = struct.field(pytree_node=False, default=1)
-    slots_at_once: int | None = struct.field(pytree_node=False, default=None)
-    memory: Literal["token", "node"] = struct.field(pytree_node=False, default="token")
     fetch: Literal["merged", "two_phase"] = struct.field(
         pytree_node=False, default="merged"
     )
+    local_steps: int = struct.field(pytree_node=False, default=1)
+    slots_at_once: int | None = struct.field(pytree_node=False, default=None)
+    memory: Literal["token", "node"] = struct.field(pytree_node=False, default="token")
 
     def init(self, params: Params, task: Task) -> TeleportationState:
         """All tokens start from the same model."""
@@ -128,7 +128,11 @@ class Teleportation:
         if draws is not None:
             draws = draws.at[nodes].add(self.local_steps)
         params = mix(self.topology.at(t), after.params)
-        info = base.Info(after.losses.mean(), self._messages(state.nodes, nodes, t))
+        info = base.Info(
+            after.losses.mean(),
+            self._messages(state.nodes, nodes, t),
+            gradients=base.count_gradients(self.topology.num_slots, self.local_steps),
+        )
         return TeleportationState(params, memory, nodes, draws), info
 
     def traffic(

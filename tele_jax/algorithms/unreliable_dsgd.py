@@ -52,7 +52,10 @@ class UnreliableDSGD:
         """Every node starts from the same model."""
         fail.check_sizes("UnreliableDSGD", self.failures, task.num_nodes)
         whole = DSGD(self.topology, self.learning_rate, self.direction)
-        return whole.init(params, task)
+        state = whole.init(params, task)
+        if not base.counts_draws(task):
+            return state
+        return state._replace(draws=jnp.zeros(task.num_nodes, jnp.int32))
 
     def step(
         self, key: Key, state: DSGDState, task: Task, t: Array
@@ -60,14 +63,13 @@ class UnreliableDSGD:
         """Local steps and gossip of those that are up."""
         data_key, _ = jax.random.split(key)
         nodes, alive = self._alive(t)
-        counts = jnp.full_like(nodes, t) if base.counts_draws(task) else None
         after = base.local_step(
             data_key,
             task,
             state.params,
             state.memory,
             nodes,
-            counts,
+            state.draws,
             base.at_round(self.learning_rate, t),
             self.direction,
         )
@@ -89,7 +91,8 @@ class UnreliableDSGD:
                 )
             ),
         )
-        return DSGDState(params, memory), info
+        draws = None if state.draws is None else state.draws + alive
+        return DSGDState(params, memory, draws), info
 
     def traffic(
         self, key: Key, before: DSGDState, after: DSGDState, t: Array

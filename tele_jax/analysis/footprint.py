@@ -59,12 +59,19 @@ def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> M
     Returns:
       A ``Memory``.
 
+    Raises:
+      ValueError: there is no such platform.
+
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=64, dim=256)
     >>> found = memory(tele.DSGD(tele.graphs.ring(64), 0.1), task, jnp.ones(256), "gpu")
     >>> found.state  # two copies of 64 models of 256 numbers of four bytes
     131072
     """
+    if platform not in ("cpu", "gpu", "tpu"):
+        raise ValueError(
+            f'memory: got platform={platform!r}, expected "cpu", "gpu" or "tpu".'
+        )
     state: Any = jax.eval_shape(algorithm.init, params, task)
     num_slots = len(jax.tree.leaves(state.params)[0])
     at_once = getattr(algorithm, "slots_at_once", None)

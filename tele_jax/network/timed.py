@@ -92,6 +92,11 @@ class Timed:
         """The algorithm's."""
         return getattr(self.algorithm, "local_steps", 1)
 
+    @property
+    def slots_at_once(self) -> int | None:
+        """The algorithm's."""
+        return getattr(self.algorithm, "slots_at_once", None)
+
     def init(self, params: Params, task: Task) -> TimedState:
         """All clocks at 0."""
         _check(self, task.num_nodes)

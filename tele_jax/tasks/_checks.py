@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tele_jax.tasks.augment import Augment
 from tele_jax.tasks.datasets import Dataset
 from tele_jax.tasks.partition import Partition
 
@@ -54,10 +55,26 @@ def check_partition(partition: Partition, num_examples: int) -> None:
         )
 
 
-def check_images(dataset: Dataset) -> None:
-    """Refuse to crop what is no image."""
+def check_augment(augment: Any, dataset: Dataset) -> None:
+    """Refuse to crop what is no image, and what does not crop."""
+    if not isinstance(augment, Augment):
+        raise ValueError(
+            f"classification: got augment={augment!r}, expected tasks.Augment(...) or "
+            "None."
+        )
+    augment.check()
     if dataset.train_inputs.ndim != 4:
         raise ValueError(
             "classification: augment needs images [N, h, w, c], got inputs of shape "
             f"{dataset.train_inputs.shape}; use augment=None."
+        )
+
+
+def check_key(epoch_key: Any) -> None:
+    """Refuse a seed where a key is wanted."""
+    dtype = getattr(epoch_key, "dtype", None)
+    if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+        raise ValueError(
+            f"classification: got epoch_key={epoch_key!r}, expected jax.random.key("
+            "seed) or None."
         )

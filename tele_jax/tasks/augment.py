@@ -30,19 +30,24 @@ class Augment:
     def apply(self, key: Key, images: Array) -> Array:
         """Other images ``[b, h, w, c]`` of the same shape and type."""
         crop_key, flip_key = jax.random.split(key)
-        size, height, width = images.shape[:3]
+        size, shape = len(images), images.shape[1:]
+        if self.flip:
+            flips = jax.random.bernoulli(flip_key, 0.5, (size, 1, 1, 1))
+            images = jnp.where(flips, images[:, :, ::-1], images)
+        around = (self.padding, self.padding)
+        padded = jnp.pad(images, ((0, 0), around, around, (0, 0)))
         offsets = jax.random.randint(crop_key, (size, 2), 0, 2 * self.padding + 1)
-        flips = jax.random.bernoulli(flip_key, 0.5 * self.flip, (size,))
-        # The pixel of the original that each pixel shows, rows and columns apart: one
-        # gather of the image, where a padded copy and a slice would be two of it.
-        rows = jnp.arange(height)[None] + offsets[:, :1] - self.padding
-        columns = jnp.arange(width)[None]
-        columns = jnp.where(flips[:, None], width - 1 - columns, columns)
-        columns = columns + offsets[:, 1:] - self.padding
-        return jax.vmap(_picked)(images, rows, columns)
+        return jax.vmap(
+            lambda image, offset: jax.lax.dynamic_slice(image, (*offset, 0), shape)
+        )(padded, offsets)
 
+    def check(self) -> None:
+        """Refuse a padding that is none.
 
-def _picked(image: Array, rows: Array, columns: Array) -> Array:
-    """image[rows, columns], 0 outside of it."""
-    picked = image.at[rows[:, None], columns[None, :]]
-    return picked.get(mode="fill", fill_value=0, wrap_negative_indices=False)
+        Raises:
+          ValueError: it is negative or no integer.
+        """
+        if not isinstance(self.padding, int) or self.padding < 0:
+            raise ValueError(
+                f"Augment: got padding={self.padding}, expected an integer >= 0."
+            )

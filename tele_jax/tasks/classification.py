@@ -10,7 +10,8 @@ from flax import struct
 
 from tele_jax._types import Array, Key, Params
 from tele_jax.tasks._checks import (
-    check_images,
+    check_augment,
+    check_key,
     check_model,
     check_part,
     check_partition,
@@ -82,18 +83,25 @@ class Classification:
 
     def sample(self, key: Key, node: Array, count: Array | None) -> tuple[Array, Array]:
         """``batch_size`` of the node's examples: uniform and with replacement, or the
-        next ones of its epochs. Who does not count draws gets the former."""
+        next ones of its epochs."""
+        if self.augment is None:
+            examples = self.index[node, self._places(key, node, count)]
+            return _scaled(self.inputs[examples]), self.labels[examples]
+        key, augment_key = jax.random.split(key)
         examples = self.index[node, self._places(key, node, count)]
-        inputs = self.inputs[examples]
-        if self.augment is not None:
-            inputs = self.augment.apply(jax.random.fold_in(key, 1), inputs)
+        inputs = self.augment.apply(augment_key, self.inputs[examples])
         return _scaled(inputs), self.labels[examples]
 
     def _places(self, key: Key, node: Array, count: Array | None) -> Array:
         """Which of its examples the node takes: int32[b]."""
         size = self.sizes[node]
-        if self.epoch_key is None or count is None:
+        if self.epoch_key is None:
             return jax.random.randint(key, (self.batch_size,), 0, size)
+        if count is None:
+            raise ValueError(
+                "Classification: got count=None for a task with an epoch_key, expected "
+                "how many batches the node drew before."
+            )
         own = jax.random.fold_in(self.epoch_key, node)
         return places_of_batch(own, count, size, self.index.shape[1], self.batch_size)
 
@@ -208,7 +216,9 @@ def classification(
     num_examples = len(dataset.train_labels)
     check_partition(partition, num_examples)
     if augment is not None:
-        check_images(dataset)
+        check_augment(augment, dataset)
+    if epoch_key is not None:
+        check_key(epoch_key)
     return Classification(
         inputs=jnp.asarray(dataset.train_inputs),
         labels=jnp.asarray(dataset.train_labels, jnp.int32),

@@ -40,7 +40,7 @@ def places_of_batch(
     >>> sorted(epoch.tolist())
     [0, 1, 2, 3, 4]
     """
-    # count·b would overflow after 2³¹ examples; epochs and places in them do not.
+    # count·b would overflow after 2³¹ examples; this does not while s·b < 2³¹.
     whole, rest = count // size, count % size
     ahead = rest * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
     epoch = whole * batch_size + ahead // size

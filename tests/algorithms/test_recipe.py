@@ -145,6 +145,36 @@ def test_local_steps_count_their_draws(method):
         assert run.state.draws.tolist() == [12]
 
 
+def test_gradients_of_local_steps_are_counted():
+    task = helpers.quadratic(8)
+    for local_steps, expected in ((1, [0, 80]), (3, [0, 240])):
+        algorithm = tele.DSGD(tele.graphs.ring(8), RATE, local_steps=local_steps)
+        run = tele.simulate(
+            algorithm, task, jnp.ones(3), jax.random.key(0), num_rounds=10
+        )
+        assert tele.tables.costs(run)["gradients"].tolist() == expected
+    algorithm = tele.Teleportation(tele.graphs.ring(4), RATE, local_steps=3)
+    run = tele.simulate(algorithm, task, jnp.ones(3), jax.random.key(0), num_rounds=10)
+    assert tele.tables.costs(run)["gradients"].tolist() == [0, 120]
+
+
+def test_nodes_that_were_down_go_on_where_their_draws_stopped():
+    # A draw adds 1 + count to the node's own coordinate: x_i = 1 + 2 + … + draws_i.
+    outages = tele.network.outages(jax.random.key(2), 0.5, duration=2)
+    algorithm = tele.UnreliableDSGD(
+        tele.from_matrices(np.eye(5)), 1.0, tele.Failures(outages)
+    )
+    run = tele.simulate(
+        algorithm, Counting(5), jnp.zeros(5), jax.random.key(SEED), num_rounds=30
+    )
+    draws = run.state.draws
+    assert 0 < int(draws.min()) < 30
+    assert int(draws.sum()) == int(run.info.active.sum())
+    chex.assert_trees_all_equal(
+        jnp.diagonal(run.state.params), (draws * (draws + 1) / 2).astype(jnp.float32)
+    )
+
+
 def test_the_loss_of_local_steps_is_their_mean():
     # Losses −(1 + count)·x: x = 0, 1 and 3 before the steps of the first round.
     algorithm = tele.DSGD(tele.from_matrices(np.eye(1)), 1.0, local_steps=3)
@@ -171,8 +201,9 @@ def test_local_steps_take_their_time():
 @pytest.mark.parametrize(
     ("method", "options", "match"),
     [
-        (tele.DSGD, {"local_steps": 0}, "^DSGD: got local_steps=0, expected at"),
-        (tele.DSGD, {"slots_at_once": 0}, "^DSGD: got slots_at_once=0, expected at"),
+        (tele.DSGD, {"local_steps": 0}, "^DSGD: got local_steps=0, expected an"),
+        (tele.DSGD, {"local_steps": 2.5}, "got local_steps=2.5, expected an integer"),
+        (tele.DSGD, {"slots_at_once": 0}, "^DSGD: got slots_at_once=0, expected an"),
         (tele.Teleportation, {"local_steps": -1}, "^Teleportation: got local_steps=-1"),
         (tele.Teleportation, {"memory": "nodes"}, "got memory='nodes', expected \"tok"),
     ],

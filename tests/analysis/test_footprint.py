@@ -67,5 +67,12 @@ def test_slots_at_once_are_what_costs_activations():
     assert on_gpu.step == NODES / 2 * on_cpu.step
     fewer = memory(algorithm.replace(slots_at_once=1), task, params, "gpu")
     assert fewer.step * NODES == on_gpu.step
+    timed = tele.Timed(
+        algorithm.replace(slots_at_once=1),
+        tele.Network(tele.network.same(0.1), tele.network.constant(1.0)),
+    )
+    assert memory(timed, task, params, "gpu").slots_at_once == 1
+    with pytest.raises(ValueError, match="memory: got platform='cuda', expected"):
+        memory(algorithm, task, params, "cuda")
     smaller, params = _task("lenet", batch_size=16)
     assert 0.4 < memory(algorithm, smaller, params, "cpu").step / on_cpu.step < 0.7

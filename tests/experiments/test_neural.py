@@ -12,7 +12,14 @@ import optax
 import pyarrow.parquet as pq
 import pytest
 
-from experiments import neural, neural_cells, neural_cost, report
+from experiments import (
+    neural,
+    neural_cells,
+    neural_cost,
+    neural_data,
+    neural_runs,
+    report,
+)
 from experiments.neural_cells import Cell
 from experiments.neural_recipe import Recipe
 from experiments.neural_runs import _start
@@ -45,7 +52,7 @@ def folder(tmp_path_factory):
     """A study that was run once, without ablations."""
     path = tmp_path_factory.mktemp("neural") / "run"
     with pytest.MonkeyPatch.context() as monkeypatch:
-        run(monkeypatch, path, "--no-ablations")
+        run(monkeypatch, path)
     return path
 
 
@@ -85,7 +92,7 @@ def test_what_is_done_is_not_done_again(folder, monkeypatch, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (again / "cells").iterdir()}
     removed = next(path for path in before if path.name.startswith("dsgd"))
     removed.unlink()
-    run(monkeypatch, again, "--no-ablations", "--resume")
+    run(monkeypatch, again, "--resume")
     after = {path: path.stat().st_mtime_ns for path in (again / "cells").iterdir()}
     assert set(after) == set(before)
     assert {path for path in after if after[path] != before[path]} == {removed}
@@ -125,7 +132,6 @@ def test_step_sizes_and_k_are_chosen_where_they_are_not_given(monkeypatch, tmp_p
     run(
         monkeypatch,
         tmp_path / "run",
-        "--no-ablations",
         num_active="0",
         num_seeds="1",
         tuning_epochs="1",
@@ -136,15 +142,61 @@ def test_step_sizes_and_k_are_chosen_where_they_are_not_given(monkeypatch, tmp_p
         chosen = cell.settings["method"] == "TELEPORTATION"
         assert cell.settings["chosen_by"] == ("Algorithm 2" if chosen else "given")
         assert cell.settings["num_active"] in ((1, 2, 4) if chosen else (6,))
-    config = neural.resolve(neural.Config(rates=(0.1, 0.2)))
-    tried = {0.1: 0.5, 0.2: float("nan")}
 
-    class Folder:
-        def part(self, name, kind, compute):
-            return tried
 
-    cell = Cell("DSGD", "ring", 6, 1.0)
-    assert neural_cells._rate(config, cell, None, Folder(), "") == 0.1
+def test_the_better_step_size_is_taken_and_a_diverged_one_is_not(monkeypatch, tmp_path):
+    flags = {"num_seeds": "1", "epochs": "1", "local_steps": "2", "graphs": "ring"}
+    rates = ["--rates", "1e-6", "0.05", "3e38"]
+    run(monkeypatch, tmp_path / "run", *rates, **flags)
+    cells = report.read(tmp_path / "run")
+    assert {cell.settings["rate"] for cell in cells} == {0.05}
+    by_label = {cell.label: cell.last.iloc[0] for cell in cells}
+    # 26 batches are 13 rounds of two steps by each of six nodes.
+    assert by_label["DSGD, ring"]["round"] == 13
+    assert by_label["DSGD, ring"]["gradients"] == 26 * 6
+    assert by_label["TELEPORTATION, ring, k=2"]["gradients"] == 3 * 26 * 2
+    assert not any((tmp_path / "run" / "runs").iterdir())
+
+
+def test_a_killed_study_goes_on_between_seeds(folder, monkeypatch, tmp_path):
+    """Stopped before the second seed, which would train the first no more."""
+    trained = []
+    train = neural_runs.train
+
+    def stopped(method, task, rate, seeds, *rest):
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append(seeds.tolist())
+        return train(method, task, rate, seeds, *rest)
+
+    one = {"seeds_per_program": "1"}
+    monkeypatch.setattr(neural_runs, "train", stopped)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, tmp_path / "run", **one)
+    kept = list((tmp_path / "run" / "runs").iterdir())
+    assert len(kept) == 1
+    checkpoints = kept[0] / "checkpoints"
+    before = sorted(path.name for path in checkpoints.iterdir())
+    monkeypatch.setattr(neural_runs, "train", train)
+    monkeypatch.setattr(report, "write", lambda path: "")
+    run(monkeypatch, tmp_path / "run", "--resume", **one)
+    assert before  # of the first seed; its run was read, and is gone with the others
+    assert not any((tmp_path / "run" / "runs").iterdir())
+    found, together = (
+        {cell.label: cell.rows for cell in report.read(path)}
+        for path in (tmp_path / "run", folder)
+    )
+    for label, rows in together.items():
+        for column in ("accuracy", "train_loss", "messages", "gradients"):
+            np.testing.assert_allclose(found[label][column], rows[column], rtol=1e-4)
+
+
+def test_two_cells_of_a_name_are_refused(folder, tmp_path):
+    shutil.copytree(folder / "cells", tmp_path / "cells")
+    one = next((tmp_path / "cells").glob("dsgd*"))
+    shutil.copy(one, tmp_path / "cells" / "dsgd-other.parquet")
+    with pytest.raises(ValueError, match="2 cells 'DSGD, ring' with α=1, of different"):
+        report.read(tmp_path)
 
 
 def test_all_cells_of_the_presets_are_built():
@@ -188,9 +240,9 @@ def test_seeds_that_do_not_fit_are_refused(monkeypatch):
     config = neural.resolve(
         neural.Config(dataset="digits", model="mlp", num_nodes=6, num_active=2)
     )
-    dataset, notes = neural_cells.load("digits")
+    dataset, notes = neural_data.load("digits")
     assert notes == []
-    tasks = {alpha: neural_cells.tasks(config, dataset, alpha) for alpha in (10.0,)}
+    tasks = {alpha: neural_data.tasks(config, dataset, alpha) for alpha in (10.0,)}
     cells = [Cell("DSGD", "ring", 6, 10.0)]
     plan = neural_cost.plan(config, cells, tasks)
     assert plan.seeds_per_program == config.num_seeds == 2
@@ -216,6 +268,8 @@ def test_seeds_that_do_not_fit_are_refused(monkeypatch):
         ({"validation": "1"}, "expected a share between 0 and 1"),
         ({"momentum": "1"}, "got momentum=1.0, expected 0 <= momentum < 1"),
         ({"batch_size": "0"}, "got batch_size=0"),
+        ({"num_active": "0", "local_steps": "2"}, "which Algorithm 2 does not know"),
+        ({"validation": "0.97"}, "a node has 7 training images, a round takes 8"),
         ({"model": "vgg11"}, "VGG11: got inputs of shape (1, 8, 8, 1)"),
     ],
 )
@@ -231,26 +285,26 @@ def test_what_cannot_run_is_refused_before_any_work(
 
 def test_a_class_that_nobody_owns_is_refused():
     config = neural.resolve(neural.Config(dataset="digits", num_nodes=2))
-    dataset, _ = neural_cells.load("digits")
+    dataset, _ = neural_data.load("digits")
     lonely = dataset._replace(
         train_labels=np.where(dataset.train_labels == 3, 4, dataset.train_labels)
     )
     with pytest.raises(ValueError, match="no node owns an example of class 3"):
-        neural_cells.tasks(config, lonely, 10.0)
+        neural_data.tasks(config, lonely, 10.0)
 
 
 def test_a_stand_in_for_a_dataset_is_told(monkeypatch):
     def load(name):
         warnings.warn("not the official file", stacklevel=2)
-        return neural_cells.datasets.digits()
+        return neural_data.datasets.digits()
 
-    monkeypatch.setattr(neural_cells.datasets, "by_name", load)
-    assert neural_cells.load("cifar10")[1] == ["not the official file"]
+    monkeypatch.setattr(neural_data.datasets, "by_name", load)
+    assert neural_data.load("cifar10")[1] == ["not the official file"]
 
 
 def test_jax_keys_of_epochs_differ_between_seeds():
     config = neural.resolve(neural.Config(dataset="digits", model="softmax"))
-    dataset, _ = neural_cells.load("digits")
-    task = neural_cells.tasks(config, dataset, 10.0).test
+    dataset, _ = neural_data.load("digits")
+    task = neural_data.tasks(config, dataset, 10.0).test
     keys = [jax.random.key_data(_start(task, jnp.int32(s))[2]) for s in (0, 1)]
     assert (keys[0] != keys[1]).any()

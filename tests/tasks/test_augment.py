@@ -91,3 +91,20 @@ def test_what_is_no_image_is_refused():
             batch_size=8,
             augment=Augment(),
         )
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"augment": Augment(-1)}, r"^Augment: got padding=-1, expected an integer"),
+        ({"augment": Augment(1.5)}, r"^Augment: got padding=1.5"),
+        ({"augment": "crop"}, r"got augment='crop', expected tasks.Augment"),
+        ({"epoch_key": 0}, r"got epoch_key=0, expected jax.random.key"),
+    ],
+)
+def test_wrong_options_are_refused(options, match):
+    data = tele.tasks.datasets.digits()
+    split = tele.tasks.partition.iid(data.train_labels, 3, seed=0)
+    model = tele.tasks.models.by_name("softmax")
+    with pytest.raises(ValueError, match=match):
+        tele.tasks.classification(data, split, model, batch_size=8, **options)

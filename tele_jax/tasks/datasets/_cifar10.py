@@ -108,8 +108,8 @@ def _warn_of_others(folder: Path) -> None:
     for name, digest in _SHA256.items():
         if (found := sha256(folder / name)) != digest:
             warnings.warn(
-                f"cifar10: {folder / name} has SHA-256 {found}, not that of the "
-                "official file: what rests on it is no result on CIFAR-10.",
+                f"cifar10: {name} has SHA-256 {found}, not that of the official file: "
+                "what rests on it is no result on CIFAR-10.",
                 stacklevel=3,
             )
             return

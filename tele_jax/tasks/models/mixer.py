@@ -44,6 +44,8 @@ class Mixer(nn.Module):
     def _patches(self, inputs: Array) -> Array:
         """[b, places, pixels of a patch]."""
         size = self.patch
+        if size < 1:
+            raise ValueError(f"Mixer: got patch={size}, expected at least 1.")
         if inputs.ndim not in (3, 4) or any(side % size for side in inputs.shape[1:3]):
             raise ValueError(
                 f"Mixer: got inputs of shape {inputs.shape}, expected [b, h, w] or"

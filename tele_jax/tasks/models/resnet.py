@@ -34,6 +34,11 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
+        if self.width < 8 or self.width % 8:
+            raise ValueError(
+                f"ResNet: got width={self.width}, expected a multiple of 8, the number "
+                "of groups of its norms."
+            )
         x = innermost("ResNet", inputs, smallest=8)
         x = Conv(self.width, use_bias=False, name="conv")(x)
         x = nn.relu(GroupNorm(8, name="norm")(x))

@@ -179,3 +179,15 @@ def test_a_model_of_slots_is_the_model_of_each():
 def test_images_that_do_not_fit_are_refused(name, shape, match):
     with pytest.raises(ValueError, match=match):
         by_name(name).init(jax.random.key(0), jnp.ones(shape))
+
+
+@pytest.mark.parametrize(
+    ("module", "match"),
+    [
+        (ResNet(width=12), r"^ResNet: got width=12, expected a multiple of 8"),
+        (Mixer(patch=0), r"^Mixer: got patch=0, expected at least 1"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused(module, match):
+    with pytest.raises(ValueError, match=match):
+        Linen(module).init(jax.random.key(0), jnp.ones((1, 32, 32, 3)))
