@@ -24,13 +24,6 @@ jax.config.update("jax_num_cpu_devices", 4)
 # Compiling takes most of the suite's time. XLA's passes, which rewrite programs, stay
 # on; those of LLVM, which make machine code faster, are left out.
 jax.config.update("jax_disable_most_optimizations", True)
-# So are XLA's fusion emitters, which take half of what is left. XLA reads its flags
-# once, so they are put back for the processes that tests start: those that are killed
-# and have to give the same bits, notebooks and studies run as users run them.
-_flags = os.environ.get("XLA_FLAGS")
-os.environ["XLA_FLAGS"] = f"{_flags or ''} --xla_cpu_use_fusion_emitters=false"
-jax.block_until_ready(jax.numpy.zeros(()))
-os.environ.pop("XLA_FLAGS") if _flags is None else os.environ.update(XLA_FLAGS=_flags)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -82,8 +82,7 @@ class Classification:
         return self.epoch_key is not None
 
     def sample(self, key: Key, node: Array, count: Array | None) -> tuple[Array, Array]:
-        """``batch_size`` of the node's examples: uniform and with replacement, or the
-        next ones of its epochs."""
+        """``batch_size`` of its examples, with replacement or the next of its epochs."""
         if self.augment is None:
             examples = self.index[node, self._places(key, node, count)]
             return _scaled(self.inputs[examples]), self.labels[examples]
@@ -97,11 +96,7 @@ class Classification:
         size = self.sizes[node]
         if self.epoch_key is None:
             return jax.random.randint(key, (self.batch_size,), 0, size)
-        if count is None:
-            raise ValueError(
-                "Classification: got count=None for a task with an epoch_key, expected "
-                "how many batches the node drew before."
-            )
+        assert count is not None  # as counts_draws asks for it
         own = jax.random.fold_in(self.epoch_key, node)
         return places_of_batch(own, count, size, self.index.shape[1], self.batch_size)
 
