@@ -82,7 +82,7 @@ class Classification:
         return self.epoch_key is not None
 
     def sample(self, key: Key, node: Array, count: Array | None) -> tuple[Array, Array]:
-        """``batch_size`` of its examples, with replacement or the next of its epochs."""
+        """``batch_size`` of its examples: with replacement, or next of its epochs."""
         if self.augment is None:
             examples = self.index[node, self._places(key, node, count)]
             return _scaled(self.inputs[examples]), self.labels[examples]
@@ -107,7 +107,6 @@ class Classification:
 
     def objective(self, params: Params) -> Array:
         """f(x), exactly: one pass over all N examples, in blocks."""
-
         examples = (self.inputs, self.labels, self.weights)
         return self._total(params, examples, _cross_entropy)
 
