@@ -12,7 +12,7 @@ Direction = jax.tree_util.Partial
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """The training recipe; the defaults are those of the authors' earlier study."""
+    """The training recipe; the defaults follow the authors' earlier study."""
 
     batch_size: int = 32
     """Examples of a gradient."""
