@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _COUNTS = {
     "epochs": ("epoch", "epochs (equal gradients)"),
     "rounds": ("round", "rounds"),
+    "gradients": ("gradients", "gradients of all nodes"),
     "messages": ("messages", "models sent"),
 }
 """File to column and name of the axis."""
@@ -33,6 +34,15 @@ def all_of(cells: Sequence["CellResult"]) -> dict[str, Figure]:
     return figures
 
 
+def _method(cell: "CellResult") -> str:
+    """The method, however its epochs are read: one colour."""
+    return cell.label.removesuffix(", equal rounds")
+
+
+def _colours(cells: Sequence["CellResult"]) -> dict[str, str]:
+    return colours(dict.fromkeys(map(_method, cells)))
+
+
 def _splits(cells: Sequence["CellResult"]) -> list[float]:
     return list(dict.fromkeys(cell.settings["alpha"] for cell in cells))
 
@@ -40,7 +50,7 @@ def _splits(cells: Sequence["CellResult"]) -> list[float]:
 def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
     """One panel per split: mean over seeds, and the range from worst to best seed."""
     splits = _splits(cells)
-    by_label = colours(dict.fromkeys(cell.label for cell in cells))
+    by_method = _colours(cells)
     with style():
         figure, panels = plt.subplots(
             1, len(splits), figsize=(5.2 * len(splits), 5.2), squeeze=False, sharey=True
@@ -48,7 +58,7 @@ def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
         for axes, alpha in zip(panels[0], splits, strict=True):
             for cell in cells:
                 if cell.settings["alpha"] == alpha:
-                    _curve(axes, cell, column, by_label[cell.label])
+                    _curve(axes, cell, column, by_method[_method(cell)])
             axes.set(title=f"α = {alpha:g}", xlabel=title)
             if column == "messages":  # of all-reduce, many times those of a ring
                 axes.set_xscale("log")
@@ -79,7 +89,7 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
     """All methods at the end: the mean model's seeds, and the spread over slots."""
     splits = _splits(cells)
     labels = list(dict.fromkeys(cell.label for cell in cells))
-    by_label = colours(labels)
+    by_method = _colours(cells)
     with style():
         figure, panels = plt.subplots(
             1,
@@ -97,7 +107,7 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
                     100 * last["accuracy"],
                     [place] * len(last),
                     "o",
-                    color=by_label[cell.label],
+                    color=by_method[_method(cell)],
                 )
                 axes.errorbar(
                     100 * last["final_slot_accuracy_mean"].mean(),

@@ -111,7 +111,7 @@ def test_the_report_needs_the_cells_only(folder, monkeypatch, tmp_path, capsys):
         (folder / "table.md").read_text().splitlines()
     )
     assert table.strip() in capsys.readouterr().out
-    for name in ("epochs", "rounds", "messages"):
+    for name in ("epochs", "rounds", "gradients", "messages"):
         assert (tmp_path / f"accuracy_{name}.png").stat().st_size > 10_000
     assert (tmp_path / "final.png").stat().st_size > 10_000
 
