@@ -75,26 +75,9 @@ def train(
       KeyboardInterrupt: Ctrl-C stopped it before the last round.
     """
     starts = jax.vmap(functools.partial(_start, task))(jnp.asarray(seeds))
-
-    def chunk(num_rounds: int, resume: tele.Run | None) -> tele.Run:
-        def one(start: Any, resume: Any) -> tele.Run:
-            params, run_key, epoch_key = start
-            own = task if task.epoch_key is None else task.replace(epoch_key=epoch_key)
-            return tele.simulate(
-                build(jnp.float32(rate)),
-                own,
-                params,
-                run_key,
-                num_rounds=num_rounds,
-                observe=observe,
-                resume=resume,
-            )
-
-        return jax.vmap(one)(starts, resume)
-
     directory = folder.directory(label, (task, starts[1], starts[2]))
     run = driver.drive(
-        chunk,
+        _chunk(build(jnp.float32(rate)), task, starts),
         num_rounds=length.num_rounds,
         rounds_per_chunk=length.rounds_per_epoch,
         label=label,
@@ -106,6 +89,30 @@ def train(
     final = jax.jit(jax.vmap(_spread, (0, None)))(run.state.params, task)
     steps = build(rate).local_steps
     return _rows(run, final, steps, seeds, length)
+
+
+def _chunk(
+    algorithm: Any, task: Any, starts: Any
+) -> Callable[[int, tele.Run | None], tele.Run]:
+    """What ``drive`` repeats: all seeds at once, each from its own start."""
+
+    def one(num_rounds: int, start: Any, resume: tele.Run | None) -> tele.Run:
+        params, run_key, epoch_key = start
+        own = task if task.epoch_key is None else task.replace(epoch_key=epoch_key)
+        return tele.simulate(
+            algorithm,
+            own,
+            params,
+            run_key,
+            num_rounds=num_rounds,
+            observe=observe,
+            resume=resume,
+        )
+
+    def chunk(num_rounds: int, resume: tele.Run | None) -> tele.Run:
+        return jax.vmap(functools.partial(one, num_rounds))(starts, resume)
+
+    return chunk
 
 
 def _start(task: tele.tasks.Classification, seed: jax.Array) -> tuple[Any, Any, Any]:

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -59,14 +59,9 @@ class Folder:
         if path.exists():
             return self._read(path, name, kind)
         value = compute()
-        path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
         content = {"name": name, "value": _converter.unstructure(value, kind)}
-        with unfinished.open("w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
+        with _whole(path) as file:
+            file.write(json.dumps(content).encode())
         return value
 
     def _read(self, path: Path, name: str, kind: type[Value]) -> Value:
@@ -103,13 +98,8 @@ class Folder:
         names = dict.fromkeys(column for row in rows for column in row)
         table = pa.table({name: [row.get(name) for row in rows] for name in names})
         table = table.replace_schema_metadata({"cell": text})
-        path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
+        with _whole(path) as file:
             pq.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
 
     def directory(self, name: str, data: Any = None) -> RunDirectory:
         """Where ``drive`` keeps a run of the study."""
@@ -162,6 +152,18 @@ def opened(
                     with contextlib.suppress(OSError):  # not empty: others are in it
                         folder.rmdir()
             raise
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that is there when all of it is, and not before."""
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(path)
 
 
 def digest_of(key: Mapping[str, Any]) -> str:

@@ -206,6 +206,7 @@ def count_gradients(num_slots: int, local_steps: int) -> Array | None:
 
 
 Shared = tuple[Key, Task, Array, Direction]
+"""What the steps of all slots share: key, task, step size, direction."""
 
 
 def _steps(

@@ -12,8 +12,8 @@ class Augment:
     """Pad with zeros and crop at random, then reflect with probability 1/2.
 
     Every image has a crop and a reflection of its own, from the key of the batch. The
-    paper's recipe is ``Augment()`` on Fashion-MNIST and ``Augment(flip=True)`` on
-    CIFAR-10.
+    authors' earlier study of DSGD has ``Augment()`` on Fashion-MNIST, and
+    ``Augment(flip=True)`` on CIFAR-10.
 
     Args:
       padding: pixels around the image; crops have the image's size.

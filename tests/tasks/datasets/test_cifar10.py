@@ -3,10 +3,7 @@
 import hashlib
 import io
 import tarfile
-import threading
 import warnings
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pooch
@@ -14,6 +11,7 @@ import pytest
 
 from tele_jax.tasks import datasets
 from tele_jax.tasks.datasets import _cifar10 as official
+from tests.tasks.datasets.loopback import served
 
 NAMES = tuple(official._SHA256)
 RECORDS = 3
@@ -106,37 +104,21 @@ def test_a_missing_file_is_named_and_pickles_are_not_looked_for(data_dir):
 @pytest.fixture
 def server(data_dir, tmp_path, monkeypatch):
     """Serve the archive on loopback; an empty cache. The paths asked for."""
-    served = tmp_path / "served"
-    served.mkdir()
-    with tarfile.open(served / "cifar-10-binary.tar.gz", "w:gz") as archive:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    path = folder / "cifar-10-binary.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
         for name in NAMES:
             content = (data_dir / "cifar-10-batches-bin" / name).read_bytes()
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    digest = hashlib.sha256((served / "cifar-10-binary.tar.gz").read_bytes())
-    asked = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            super().do_GET()
-
-        def log_message(self, *args):
-            pass
-
-    handler = partial(Handler, directory=str(served))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        url = f"http://127.0.0.1:{running.server_port}/cifar-10-binary.tar.gz"
-        monkeypatch.setattr(official, "_URL", url)
-        monkeypatch.setattr(official, "_ARCHIVE", digest.hexdigest())
-        monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(official, "_ARCHIVE", digest)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    with served(folder, monkeypatch) as (address, asked):
+        monkeypatch.setattr(official, "_URL", address + path.name)
         yield asked
-        running.shutdown()
-        thread.join()
 
 
 def test_the_archive_is_downloaded_once(server):

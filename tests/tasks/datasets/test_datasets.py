@@ -5,9 +5,6 @@ import hashlib
 import os
 import struct
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pooch
@@ -16,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from tele_jax.tasks import datasets
 from tele_jax.tasks.datasets import _fashion_mnist as official
+from tests.tasks.datasets.loopback import served
 
 NAMES = tuple(official._SHA256)
 SHAPES = ((5, 3, 2), (5,), (4, 3, 2), (4,))
@@ -71,25 +69,9 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def requests(data_dir, monkeypatch):
     """Serve the files on loopback; the list of the paths asked for."""
-    asked = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            super().do_GET()
-
-        def log_message(self, *args):
-            pass
-
-    handler = partial(Handler, directory=str(data_dir / "fashion_mnist"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(official, "_URL", f"http://127.0.0.1:{server.server_port}/")
+    with served(data_dir / "fashion_mnist", monkeypatch) as (address, asked):
+        monkeypatch.setattr(official, "_URL", address)
         yield asked
-        server.shutdown()
-        thread.join()
 
 
 def _files(folder):

@@ -156,18 +156,6 @@ def test_models_have_the_parameters_they_should(name, shape, size):
     assert count(params) == size
 
 
-def test_a_model_of_slots_is_the_model_of_each():
-    model = Linen(ResNet((1, 1), 8))
-    inputs = jax.random.normal(jax.random.key(1), (3, 2, 8, 8, 3))
-    keys = jax.random.split(jax.random.key(0), 3)
-    slots = jax.vmap(lambda key: model.init(key, inputs[0]))(keys)
-    alone = jax.jit(model.apply)
-    for slot, logits in enumerate(jax.jit(jax.vmap(model.apply))(slots, inputs)):
-        params = jax.tree.map(lambda leaf, slot=slot: leaf[slot], slots)
-        one = alone(params, inputs[slot])
-        chex.assert_trees_all_close(logits, one, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("name", "shape", "match"),
     [

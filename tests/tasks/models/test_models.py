@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 
-from tele_jax.tasks.models import MLP, LeNet, Linen, Nnx, Softmax, by_name
+from tele_jax.tasks.models import MLP, LeNet, Linen, Nnx, ResNet, Softmax, by_name
 
 
 class ReferenceLeNet(nn.Module):
@@ -81,9 +81,13 @@ def test_lenet_is_that_of_plain_flax(group_norm, shape):
     chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_lenet_of_slots_is_lenet_of_each():
-    model = by_name("lenet")
-    inputs = jax.random.normal(jax.random.key(1), (3, 2, 28, 28))
+@pytest.mark.parametrize(
+    ("model", "image"),
+    [(by_name("lenet"), (28, 28)), (Linen(ResNet((1, 1), 8)), (8, 8, 3))],
+    ids=["lenet", "resnet"],
+)
+def test_a_model_of_slots_is_the_model_of_each(model, image):
+    inputs = jax.random.normal(jax.random.key(1), (3, 2, *image))
     keys = jax.random.split(jax.random.key(0), 3)
     slots = jax.vmap(lambda key: model.init(key, inputs[0]))(keys)
     alone = jax.jit(model.apply)
