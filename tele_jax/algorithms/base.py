@@ -205,8 +205,7 @@ def count_gradients(num_slots: int, local_steps: int) -> Array | None:
     return None if local_steps == 1 else jnp.int32(num_slots * local_steps)
 
 
-Shared = tuple[Key, Task, Array, Direction]
-"""What the steps of all slots share: key, task, step size, direction."""
+Shared = tuple[Key, Task, Array, Direction]  # key, task, step size, direction
 
 
 def _steps(
