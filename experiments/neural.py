@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "graphs": ("ring", "Base-2"),
         "ablations": True,
         "epochs": 15,
-        "tuning_epochs": 2,
+        "tuning_epochs": 1,
         "num_seeds": 3,
         "rates": (0.1, 0.03, 0.01),
     },
@@ -72,9 +72,9 @@ class Config:
     graphs: tuple[str, ...] = ()
     """ring, exponential, 1-peer exponential, Base-2."""
     ablations: bool | None = None
-    """Also k = 1, a random walk, and on the first of the graphs k = n, which is
-    relabelled in every round, and momentum that stays at the nodes. None: that of the
-    preset."""
+    """Also, on the first of the splits, k = 1, a random walk, and on the first of the
+    graphs k = n, which is relabelled in every round, and momentum that stays at the
+    nodes. None: that of the preset."""
     epochs: int = 0
     """Passes of all nodes over their data, counted in gradients."""
     num_seeds: int = 0
@@ -88,7 +88,7 @@ class Config:
     validation: float = 0.1
     """Share of the training images of all nodes held out to choose step sizes and k."""
     seeds_per_program: int = 0
-    """Seeds that run at the same time; 0: as many as fit into memory."""
+    """Seeds that run at the same time; 0: as many as fit into memory, on a CPU one."""
     seed: int = 0
     """Decides the split of the data and every run."""
 
@@ -156,7 +156,7 @@ def cells(config: Config) -> list[Cell]:
         for graph in config.graphs:
             found.append(Cell("TELEPORTATION", graph, k, alpha))
             found.append(Cell("TELEPORTATION", graph, k, alpha, reading="rounds"))
-        if config.ablations:
+        if config.ablations and alpha == config.alphas[0]:
             first = config.graphs[0]
             ablation = functools.partial(Cell, "TELEPORTATION", ablation=True)
             found.append(ablation("ring", 1, alpha))

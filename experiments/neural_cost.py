@@ -55,7 +55,9 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     )
     available = _bytes_of(device)
     fitting = (available - largest.data) // max(1, largest.total - largest.data)
-    wanted = min(config.seeds_per_program or max(1, fitting), config.num_seeds)
+    # On a CPU seeds gain nothing from running at the same time.
+    most = 1 if device.platform == "cpu" else max(1, fitting)
+    wanted = min(config.seeds_per_program or most, config.num_seeds)
     if wanted > fitting:
         needed = largest.data + wanted * (largest.total - largest.data)
         raise ValueError(

@@ -54,6 +54,9 @@ def _accuracy(task: Any, params: Any) -> jax.Array:
     return task.evaluate(params)["accuracy"]
 
 
+_final = jax.jit(jax.vmap(_spread, (0, None)))
+
+
 def train(
     build: Callable[[Any], Any],
     task: Any,
@@ -86,7 +89,7 @@ def train(
     )
     if int(run.rounds[0, -1]) < length.num_rounds:
         raise KeyboardInterrupt
-    final = jax.jit(jax.vmap(_spread, (0, None)))(run.state.params, task)
+    final = _final(run.state.params, task)
     steps = build(rate).local_steps
     return _rows(run, final, steps, seeds, length)
 

@@ -151,10 +151,12 @@ def _in_blocks(
 def block_size(num_slots: int, bytes_per_slot: int) -> int:
     """How many of k slots a CPU takes at once.
 
-    >>> block_size(64, 44_470 * 4)
-    2
+    >>> block_size(64, 44_470 * 4), block_size(25, 44_470 * 4)
+    (2, 1)
     """
     largest = min(num_slots, max(1, _BYTES_AT_A_TIME // max(1, bytes_per_slot)))
-    # A divisor leaves no smaller block at the end, which would be compiled apart.
-    divisors = (c for c in range(largest, largest // 2, -1) if num_slots % c == 0)
+    # A divisor leaves no smaller block at the end, which would be compiled apart; it is
+    # worth up to half of the size.
+    least = (largest + 1) // 2
+    divisors = (c for c in range(largest, least - 1, -1) if num_slots % c == 0)
     return next(divisors, largest)
