@@ -25,6 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "alphas": (0.1,),
         "graphs": ("ring",),
         "ablations": False,
+        "augment": False,
         "epochs": 2,
         "tuning_epochs": 1,
         "num_seeds": 2,
@@ -34,6 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "alphas": (0.1, 10.0),
         "graphs": ("ring", "Base-2"),
         "ablations": True,
+        "augment": False,
         "epochs": 15,
         "tuning_epochs": 1,
         "num_seeds": 3,
@@ -43,6 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "alphas": (0.1, 1.0, 10.0),
         "graphs": tuple(GRAPHS),
         "ablations": True,
+        "augment": True,
         "epochs": 500,
         "tuning_epochs": 50,
         "num_seeds": 3,
@@ -95,10 +98,13 @@ class Config:
 
 def resolve(config: Config) -> Config:
     """The preset written out."""
-    preset = PRESETS[config.preset]
+    preset = dict(PRESETS[config.preset])
+    augment, ablations = preset.pop("augment"), preset.pop("ablations")
     chosen = {name: getattr(config, name) or value for name, value in preset.items()}
-    if config.ablations is not None:
-        chosen["ablations"] = config.ablations
+    if config.ablations is None:
+        chosen["ablations"] = ablations
+    if config.recipe.augment is None:
+        chosen["recipe"] = dataclasses.replace(config.recipe, augment=augment)
     return dataclasses.replace(config, **chosen)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from tqdm import tqdm
 
 import tele_jax as tele
 from experiments import neural_cells
@@ -15,6 +16,12 @@ from experiments.neural_data import Tasks
 
 if TYPE_CHECKING:
     from experiments.neural import Config
+
+
+_CPU_FLOPS = 1e10
+"""Operations a second of a core: 10 to 14 GFLOP/s were seen with LeNet."""
+_ACCELERATOR_FLOPS = 1e13
+"""Our guess for networks this small."""
 
 
 class Plan(NamedTuple):
@@ -29,6 +36,8 @@ class Plan(NamedTuple):
     """Of all cells, seeds and step sizes."""
     flops: float
     """Floating-point operations of a gradient, as XLA counts them."""
+    speed: float
+    """Operations a second that the device is expected to do."""
 
 
 def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) -> Plan:
@@ -40,7 +49,8 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     task = next(iter(tasks.values())).test
     model: Any = task.model
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), task.inputs[:1]))
-    (device,) = jnp.zeros(()).devices()  # where --device says
+    device = _device()
+    on_cpu = device.platform == "cpu"
     largest = max(
         (
             tele.analysis.memory(
@@ -56,7 +66,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     available = _bytes_of(device)
     fitting = (available - largest.data) // max(1, largest.total - largest.data)
     # On a CPU seeds gain nothing from running at the same time.
-    most = 1 if device.platform == "cpu" else max(1, fitting)
+    most = 1 if on_cpu else max(1, fitting)
     wanted = min(config.seeds_per_program or most, config.num_seeds)
     if wanted > fitting:
         needed = largest.data + wanted * (largest.total - largest.data)
@@ -66,7 +76,14 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
             "--seeds-per-program, --slots-at-once or --batch-size."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
-    return Plan(wanted, largest, available, gradients, _flops(task, params))
+    speed = _CPU_FLOPS * (os.cpu_count() or 1) if on_cpu else _ACCELERATOR_FLOPS
+    return Plan(wanted, largest, available, gradients, _flops(task, params), speed)
+
+
+def _device() -> jax.Device:
+    """That of ``--device``."""
+    (device,) = jnp.zeros(()).devices()
+    return device
 
 
 def _flops(task: tele.tasks.Classification, params: Any) -> float:
@@ -88,11 +105,12 @@ def sized(config: "Config", cell: Cell) -> Cell:
 
 def text(config: "Config", plan: Plan) -> str:
     """A few lines for people."""
-    seconds = plan.gradients * plan.flops / 1e13
+    seconds = plan.gradients * plan.flops / plan.speed
     return (
         f"{plan.gradients:,} gradients of {config.recipe.batch_size} images, "
-        f"{plan.flops / 1e9:.2g} GFLOP each: {seconds / 3600:.2g} hours at 10 TFLOP/s. "
-        f"\nMemory of a seed: about {_told(plan.largest)}, of "
+        f"{plan.flops / 1e9:.2g} GFLOP each: {tqdm.format_interval(seconds)} at "
+        f"{plan.speed / 1e9:,.0f} GFLOP/s, and compiling.\n"
+        f"Memory of a seed: about {_told(plan.largest)}, of "
         f"{_bytes_told(plan.available)}; {plan.seeds_per_program} of "
         f"{config.num_seeds} seeds at a time."
     )

@@ -31,8 +31,9 @@ class Recipe:
     """τ, steps of a node between two rounds of gossip."""
     sampling: Literal["epochs", "replacement"] = "epochs"
     """Every node goes through its examples in a new order each epoch, or draws."""
-    augment: bool = True
-    """Crops of the image padded by a seventh; on CIFAR-10 reflections too."""
+    augment: bool | None = None
+    """Crops of the image padded by a seventh; on CIFAR-10 reflections too. None: as the
+    preset says, for in 15 epochs of Fashion-MNIST crops cost LeNet 7 % of accuracy."""
     slots_at_once: int = 0
     """Slots that step at the same time; fewer take less memory. 0: all, on a CPU as
     many as stay in its cache."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
 from tele_jax import tree
-from tele_jax._types import Params, Slots
+from tele_jax._types import Array, Params, Slots
 
 _AXIS = "slots"
 
@@ -22,8 +22,9 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
     """A mesh of devices that share the slots of what is simulated under it.
 
     ``with jax.set_mesh(slot_mesh()): simulate(...)`` gives every device k / D of the
-    slots to step and to evaluate; the data are copied to every device, and for gossip
-    each gathers the models of the others. The numbers are those of one device, up to
+    slots to step and to evaluate (where D does not divide k, some repeat the work on a
+    slot that has been done); the data are copied to every device, and for gossip each
+    gathers the models of the others. The numbers are those of one device, up to
     rounding. A run is resumed under the mesh it was made under. Algorithms share their
     work by ``over_slots``, which ``local_step`` is made of.
 
@@ -76,8 +77,7 @@ def over_slots(
       What the function returned, leaves [k, ...].
 
     Raises:
-      ValueError: the devices of the mesh do not share k slots evenly, or the mesh is
-        not one of ``slot_mesh``.
+      ValueError: the mesh is not one of ``slot_mesh``.
 
     >>> over_slots(jnp.multiply, 3.0, jnp.arange(3.0)).tolist()
     [0.0, 3.0, 6.0]
@@ -86,9 +86,9 @@ def over_slots(
     mesh = jax.sharding.get_abstract_mesh()
     if _AXIS not in mesh.axis_names:
         return here(shared, *of_slots)
-    _check(mesh, tree.num_slots(of_slots[0]))
+    _check(mesh)
     own = PartitionSpec(_AXIS)
-    return jax.shard_map(
+    divided = jax.shard_map(
         here,
         in_specs=(PartitionSpec(), *(own for _ in of_slots)),
         out_specs=own,
@@ -96,7 +96,18 @@ def over_slots(
         # Nothing is reduced over devices in here. Checked, a gradient that the function
         # takes of what is shared would be, and a scan from a constant would be refused.
         check_vma=False,
-    )(shared, *of_slots)
+    )
+    num_slots = tree.num_slots(of_slots[0])
+    if not (missing := -num_slots % mesh.shape[_AXIS]):
+        return divided(shared, *of_slots)
+    even = jax.tree.map(functools.partial(_lengthened, missing), of_slots)
+    return jax.tree.map(lambda leaf: leaf[:num_slots], divided(shared, *even))
+
+
+def _lengthened(missing: int, leaf: Array) -> Array:
+    """With the last slot repeated: zeros, which are no model, might give NaNs."""
+    repeated = jnp.broadcast_to(leaf[-1:], (missing, *leaf.shape[1:]))
+    return jnp.concatenate([leaf, repeated])
 
 
 def stack(params: Params, num_slots: int) -> Slots:
@@ -109,16 +120,11 @@ def stack(params: Params, num_slots: int) -> Slots:
     return over_slots(lambda params, _: params, params, slots)
 
 
-def _check(mesh: AbstractMesh, num_slots: int) -> None:
+def _check(mesh: AbstractMesh) -> None:
     if _AXIS not in mesh.auto_axes:
         raise ValueError(
             f'over_slots: got a mesh whose axis "{_AXIS}" is not Auto, expected one '
             "that is; make the mesh with slot_mesh()."
-        )
-    if num_slots % (num_devices := mesh.shape[_AXIS]):
-        raise ValueError(
-            f"over_slots: {num_devices} devices cannot share {num_slots} slots evenly; "
-            "use a number of slots that is a multiple, or slot_mesh of fewer devices."
         )
 
 

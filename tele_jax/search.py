@@ -48,8 +48,7 @@ def search(
 
     A sweep over step sizes or seeds is a ``vmap``, and costs 2T rounds for each. Where
     a task counts its draws (``counts_draws``), a node's count goes on over all blocks
-    that it was in. Under a ``slot_mesh`` the devices share the slots of a wave, whose
-    number has to be a multiple of theirs: 1 + 2 + 4 + … never is, pass ``candidates``.
+    that it was in. Under a ``slot_mesh`` the devices share the slots of a wave.
 
     Args:
       build: k to a topology of k slots, such as ``graphs.ring``.

@@ -60,9 +60,8 @@ def simulate(
     Raises:
       ValueError: ``eval_every`` does not divide ``num_rounds``, a schedule of step
         sizes is too short, the algorithm does not fit the task, the loss is not a
-        scalar, the params do not fit the task, the run to resume is one of something
-        else, or the devices of a mesh cannot share the slots evenly. Nothing has run
-        then.
+        scalar, the params do not fit the task, or the run to resume is one of something
+        else. Nothing has run then.
 
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=64, dim=8)

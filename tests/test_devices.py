@@ -31,6 +31,8 @@ def _simulate(algorithm, graph, key, rate=0.3, **settings):
     ("algorithm", "graph", "num_devices"),
     [
         *((algorithm, "ring", 2) for algorithm in helpers.ALGORITHMS),
+        # Three devices do not divide eight slots.
+        *((algorithm, "ring", 3) for algorithm in helpers.ALGORITHMS),
         ("gradient_tracking", "complete", 4),
         ("teleportation_momentum", "complete", 4),
         ("dsgd_momentum", "one_peer_exponential", 4),
@@ -170,13 +172,14 @@ def test_a_loss_may_hold_gradients_loops_and_branches():
     chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("num_devices", [3, 4])
 @pytest.mark.parametrize("algorithm", ["dsgd_momentum", "teleportation"])
-def test_the_chunks_of_a_driven_run_share_one_program(algorithm):
+def test_the_chunks_of_a_driven_run_share_one_program(algorithm, num_devices):
     def chunk(num_rounds, resume):
         settings = {"num_rounds": num_rounds, "eval_every": None, "resume": resume}
         return _simulate(algorithm, "ring", jax.random.key(1), **settings)
 
-    with jax.set_mesh(tele.slot_mesh(4)):
+    with jax.set_mesh(tele.slot_mesh(num_devices)):
         start = chunk(0, None)
         chunk(5, start)
         with helpers.compilations() as compiled:
@@ -199,14 +202,17 @@ def test_a_number_of_devices_that_do_not_exist_is_refused(num_devices):
         tele.slot_mesh(num_devices)
 
 
-def test_slots_that_cannot_be_shared_are_refused():
-    task = helpers.quadratic(10)
-    algorithm = tele.Teleportation(tele.graphs.ring(6), 0.1)
-    with (
-        jax.set_mesh(tele.slot_mesh()),
-        pytest.raises(ValueError, match="4 devices cannot share 6 slots evenly"),
-    ):
-        tele.simulate(algorithm, task, jnp.ones(3), jax.random.key(0), num_rounds=1)
+def test_more_devices_than_slots_compute_what_one_does():
+    task, key = helpers.quadratic(10, noise=0.5), jax.random.key(0)
+
+    def go():
+        algorithm = tele.Teleportation(tele.graphs.complete(1), 0.1)
+        return tele.simulate(algorithm, task, jnp.ones(3), key, num_rounds=4)
+
+    alone = go()
+    with jax.set_mesh(tele.slot_mesh(3)):
+        shared = go()
+    chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_a_mesh_of_explicit_axes_is_refused():

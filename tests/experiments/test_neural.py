@@ -1,8 +1,10 @@
 """The neural study, small: recipe, counts, stored cells and refusals."""
 
+import dataclasses
 import shutil
 import sys
 import warnings
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -204,6 +206,8 @@ def test_all_cells_of_the_presets_are_built():
         config = neural.resolve(neural.Config(preset=preset))
         cells = neural.cells(config)
         assert len({(cell.label, cell.alpha) for cell in cells}) == len(cells)
+        ablated = {cell.alpha for cell in cells if cell.ablation}
+        assert ablated == (set() if preset == "quick" else {0.1})
         for cell in cells:
             algorithm = neural_cells.build(config, cell, 4)(0.1)
             assert algorithm.topology.num_slots == cell.num_active
@@ -238,21 +242,41 @@ def test_the_direction_is_sgd_with_momentum_and_weight_decay(nesterov):
 
 def test_seeds_that_do_not_fit_are_refused(monkeypatch):
     config = neural.resolve(
-        neural.Config(dataset="digits", model="mlp", num_nodes=6, num_active=2)
+        neural.Config(
+            dataset="digits",
+            model="mlp",
+            num_nodes=6,
+            num_active=2,
+            recipe=Recipe(batch_size=8),
+        )
     )
     dataset, notes = neural_data.load("digits")
     assert notes == []
     tasks = {alpha: neural_data.tasks(config, dataset, alpha) for alpha in (10.0,)}
     cells = [Cell("DSGD", "ring", 6, 10.0)]
+    assert config.num_seeds == 2
     plan = neural_cost.plan(config, cells, tasks)
-    assert plan.seeds_per_program == config.num_seeds == 2
+    assert plan.seeds_per_program == 1  # on a CPU
+    told = neural_cost.text(config, plan)
+    assert "1 of 2 seeds at a time" in told
+    # A tenth of 1,437 images is held out: six nodes have 26 batches of 8, two epochs.
+    assert f"{2 * 2 * 26 * 6:,} gradients of 8 images" in told
+    both = dataclasses.replace(config, seeds_per_program=2)
+    assert neural_cost.plan(both, cells, tasks).seeds_per_program == 2
+
+    def has(limit):
+        device = SimpleNamespace(
+            platform="gpu", memory_stats=lambda: {"bytes_limit": limit}
+        )
+        monkeypatch.setattr(neural_cost, "_device", lambda: device)
+
+    has(10**12)
+    plan = neural_cost.plan(config, cells, tasks)
+    assert plan.seeds_per_program == 2
     one = plan.largest.total
-    monkeypatch.setattr(neural_cost, "_bytes_of", lambda device: one + one // 2)
+    has(one + one // 100)  # the data are held once, so two need less than twice as much
     assert neural_cost.plan(config, cells, tasks).seeds_per_program == 1
-    assert "1 of 2 seeds at a time" in neural_cost.text(
-        config, plan._replace(seeds_per_program=1)
-    )
-    monkeypatch.setattr(neural_cost, "_bytes_of", lambda device: one // 2)
+    has(one // 2)
     with pytest.raises(ValueError, match=r"the device has .*--slots-at-once or"):
         neural_cost.plan(config, cells, tasks)
 
