@@ -31,12 +31,14 @@ from experiments.benchmarks import (
     peers,
     scaling,
     throughput,
+    training,
 )
 from experiments.benchmarks.measure import Record
 from experiments.results import Folder
 
 Section = Literal[
     "throughput",
+    "training",
     "overhead",
     "teleportation",
     "gossip",
@@ -85,6 +87,11 @@ def _throughput(config: Config) -> list[Record]:
             passes=config.passes,
         )
     return records
+
+
+def _training(config: Config) -> list[Record]:
+    others = peers.find(config.peers, config.torch_python)
+    return training.training(25, others, repeats=3, passes=config.passes)
 
 
 def _checksums(config: Config) -> list[Record]:
@@ -147,6 +154,10 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
         _checksums,
     ),
     "Node-steps per second, ours over the baseline": ("throughput", _throughput),
+    "Node-steps per second of the neural study over the baseline's": (
+        "training",
+        _training,
+    ),
     "Share of a round that is not gradient": ("overhead", _overhead),
     "Time of a round of Teleportation, many nodes over few": (
         "teleportation",

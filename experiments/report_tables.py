@@ -17,6 +17,7 @@ def text(cells: Sequence["CellResult"]) -> str:
     parts = [
         f"{one['dataset']}, {one['model']}, n = {one['num_nodes']}, {one['epochs']} "
         f"epochs, batch {one['batch_size']}, momentum {one['momentum']:g}, "
+        f"{'crops' if one['augment'] else 'no augmentation'}, "
         f"{one['schedule']} schedule, {one['num_seeds']} seeds.",
         "",
     ]

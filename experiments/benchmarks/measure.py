@@ -22,6 +22,12 @@ def seconds(program: Program) -> float:
     return time.perf_counter() - start
 
 
+def rate(program: Program, steps: int, repeats: int) -> float:
+    """Steps a second: the median over calls, after one that is not counted."""
+    jax.block_until_ready(program())
+    return steps / float(np.median([seconds(program) for _ in range(repeats)]))
+
+
 def alternate(first: Program, second: Program, pairs: int) -> np.ndarray:
     """Seconds of two programs in turns, A B A B ..., float[pairs, 2].
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-import jax
 import numpy as np
 
 from experiments.benchmarks import measure, peers, work
@@ -31,7 +30,7 @@ def throughput(
     """
 
     def timed(program: Program) -> Rate:
-        return partial(_rate, program, num_nodes * rounds, repeats)
+        return partial(measure.rate, program, num_nodes * rounds, repeats)
 
     mesh, alone = work.mesh(num_nodes), work.mesh(1)
     ours = timed(work.ours(num_nodes, rounds, group_norm=False, mesh=mesh))
@@ -69,14 +68,6 @@ def _expected(name: str, num_nodes: int) -> float | None:
     if name == "torch_vmap --compile":
         return 1.2 if num_nodes >= 64 else 1.0
     return None
-
-
-def _rate(program: Program, node_steps: int, repeats: int) -> float:
-    """The median over calls, after one that is not counted: as the scripts do it."""
-    jax.block_until_ready(program())
-    return node_steps / float(
-        np.median([measure.seconds(program) for _ in range(repeats)])
-    )
 
 
 def _record(name: str, num_nodes: int, rates: np.ndarray) -> Record:
