@@ -214,6 +214,19 @@ def test_all_cells_of_the_presets_are_built():
             assert algorithm.learning_rate.shape == (4,)
 
 
+@pytest.mark.parametrize("preset", ["quick", "medium", "paper"])
+def test_crops_and_ablations_are_those_of_the_preset_unless_they_are_given(preset):
+    config = neural.resolve(neural.Config(preset=preset))
+    assert config.recipe.augment is (preset == "paper")
+    assert config.ablations is (preset != "quick")
+    for value in (False, True):
+        given = neural.Config(
+            preset=preset, ablations=value, recipe=Recipe(augment=value)
+        )
+        assert neural.resolve(given).recipe.augment is value
+        assert neural.resolve(given).ablations is value
+
+
 def test_the_schedules_are_their_formulas():
     assert Recipe(schedule="constant").factors(5).tolist() == [1.0] * 5
     steps = Recipe(schedule="step").factors(8)
