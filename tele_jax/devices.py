@@ -11,7 +11,8 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 from tele_jax import tree
 from tele_jax._types import Array, Params, Slots
 
-_AXIS = "slots"
+AXIS = "slots"
+"""The axis of the mesh."""
 
 _BYTES_AT_A_TIME = 2**19
 """On a CPU, models of this size together are taken at once: they and what they compute
@@ -23,10 +24,12 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
 
     ``with jax.set_mesh(slot_mesh()): simulate(...)`` gives every device k / D of the
     slots to step and to evaluate (where D does not divide k, some repeat the work on a
-    slot that has been done); the data are copied to every device, and for gossip each
-    gathers the models of the others. The numbers are those of one device, up to
-    rounding. A run is resumed under the mesh it was made under. Algorithms share their
-    work by ``over_slots``, which ``local_step`` is made of.
+    slot that has been done); the data are copied to every device. Gossip on a graph
+    that is written down moves only the models that slots of other devices hear; where
+    rounds are random, or D does not divide k, all models go everywhere. The numbers are
+    those of one device, up to rounding. A run is resumed under the mesh it was made
+    under. Algorithms share their work by ``over_slots``, which ``local_step`` is made
+    of.
 
     A CPU is one device unless it is told to be more before its first use:
     ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. With one device per
@@ -54,7 +57,7 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
             'with jax.config.update("jax_num_cpu_devices", ...) before its first use.'
         )
     return jax.make_mesh(
-        (num_devices,), (_AXIS,), (AxisType.Auto,), devices=available[:num_devices]
+        (num_devices,), (AXIS,), (AxisType.Auto,), devices=available[:num_devices]
     )
 
 
@@ -84,21 +87,21 @@ def over_slots(
     """
     here = functools.partial(_in_blocks, function, at_once)
     mesh = jax.sharding.get_abstract_mesh()
-    if _AXIS not in mesh.axis_names:
+    if AXIS not in mesh.axis_names:
         return here(shared, *of_slots)
     _check(mesh)
-    own = PartitionSpec(_AXIS)
+    own = PartitionSpec(AXIS)
     divided = jax.shard_map(
         here,
         in_specs=(PartitionSpec(), *(own for _ in of_slots)),
         out_specs=own,
-        axis_names={_AXIS},
+        axis_names={AXIS},
         # Nothing is reduced over devices in here. Checked, a gradient that the function
         # takes of what is shared would be, and a scan from a constant would be refused.
         check_vma=False,
     )
     num_slots = tree.num_slots(of_slots[0])
-    if not (missing := -num_slots % mesh.shape[_AXIS]):
+    if not (missing := -num_slots % mesh.shape[AXIS]):
         return divided(shared, *of_slots)
     even = jax.tree.map(functools.partial(_lengthened, missing), of_slots)
     return jax.tree.map(lambda leaf: leaf[:num_slots], divided(shared, *even))
@@ -121,9 +124,9 @@ def stack(params: Params, num_slots: int) -> Slots:
 
 
 def _check(mesh: AbstractMesh) -> None:
-    if _AXIS not in mesh.auto_axes:
+    if AXIS not in mesh.auto_axes:
         raise ValueError(
-            f'over_slots: got a mesh whose axis "{_AXIS}" is not Auto, expected one '
+            f'over_slots: got a mesh whose axis "{AXIS}" is not Auto, expected one '
             "that is; make the mesh with slot_mesh()."
         )
 

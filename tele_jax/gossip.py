@@ -7,9 +7,8 @@ import jax.numpy as jnp
 
 from tele_jax._types import Array, Params, Slots
 from tele_jax.mixing import AnyMixing, Mixing, Push, RankOne, Repeated, num_slots
+from tele_jax.routes import MAX_UNROLLED, exchange, weighted_sum
 
-_MAX_UNROLLED = 16
-"""Longest sum of row-gathers written out: compile time grows with its length."""
 _DENSE_FRACTION = 8
 """With more than k / 8 senders per slot a dense product is the faster one."""
 
@@ -49,13 +48,14 @@ def mix(mixing: AnyMixing, slots: Slots) -> Slots:
         return jax.tree.map(lambda leaf: _mix_rank_one(mixing, leaf), slots)
     if isinstance(mixing, Push):
         return jax.tree.map(lambda leaf: _mix_by_segments(mixing, leaf), slots)
+    if (routes := mixing.routes) is not None:
+        return jax.tree.map(lambda leaf: exchange(routes, mixing.weights, leaf), slots)
     num_senders, num_slots = mixing.senders.shape
-    if num_senders <= _MAX_UNROLLED and num_senders * 2 <= max(num_slots, 6):
-        return jax.tree.map(lambda leaf: _mix_by_gathers(mixing, leaf), slots)
-    if num_senders * _DENSE_FRACTION >= num_slots:
+    few = num_senders <= MAX_UNROLLED and num_senders * 2 <= max(num_slots, 6)
+    if not few and num_senders * _DENSE_FRACTION >= num_slots:
         matrix = _dense(mixing)
         return jax.tree.map(lambda leaf: _mix_dense(matrix, leaf), slots)
-    return jax.tree.map(lambda leaf: _mix_by_loop(mixing, leaf), slots)
+    return jax.tree.map(lambda leaf: _mix_by_gathers(mixing, leaf), slots)
 
 
 def mean_drift(mixing: AnyMixing, slots: Slots, alive: Array | None = None) -> Params:
@@ -99,17 +99,7 @@ def _weighted(weights: Array, leaf: Array) -> Array:
 
 
 def _mix_by_gathers(mixing: Mixing, leaf: Array) -> Array:
-    total = jnp.zeros_like(leaf, _accumulator(leaf))
-    for senders, weights in zip(*mixing, strict=True):
-        total += _weighted(weights, leaf[senders])
-    return total.astype(leaf.dtype)
-
-
-def _mix_by_loop(mixing: Mixing, leaf: Array) -> Array:
-    def add(total: Array, column: Mixing) -> tuple[Array, None]:
-        return total + _weighted(column.weights, leaf[column.senders]), None
-
-    total, _ = jax.lax.scan(add, jnp.zeros_like(leaf, _accumulator(leaf)), mixing)
+    total = weighted_sum(mixing.senders, mixing.weights, leaf)
     return total.astype(leaf.dtype)
 
 
@@ -137,7 +127,7 @@ def _mix_by_segments(mixing: Push, leaf: Array) -> Array:
         return total.at[row.targets].add(_weighted(row.weights, leaf)), None
 
     # Written out for the few targets of a slot, so that XLA may join the loops.
-    unroll = min(len(mixing.weights), _MAX_UNROLLED)
+    unroll = min(len(mixing.weights), MAX_UNROLLED)
     start = jnp.zeros_like(leaf, _accumulator(leaf))
     total, _ = jax.lax.scan(add, start, mixing, unroll=unroll)
     return total.astype(leaf.dtype)

@@ -14,6 +14,7 @@ from tele_jax.algorithms.base import Algorithm, Info
 from tele_jax.network.checks import check_network
 from tele_jax.run import Run, concatenate
 from tele_jax.tasks.base import Task
+from tele_jax.topology import with_routes
 
 Observe = Callable[[Slots, Task], Metrics]
 
@@ -81,6 +82,7 @@ def simulate(
     if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
         observe = jax.tree_util.Partial(observe)
     algorithm, task, params, observe = map(_strong, (algorithm, task, params, observe))
+    algorithm = with_routes(algorithm)
     given = (algorithm, task, params, key, observe)
     kinds = hash(jax.tree.structure(given))
     run = _begin(*given, kinds) if resume is None else resume

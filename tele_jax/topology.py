@@ -4,7 +4,7 @@ A round of gossip is X ← X W with the models as columns of X, so column i of W
 the weights with which slot i averages what it receives.
 """
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,9 @@ import numpy as np
 from flax import struct
 
 from tele_jax._types import Array
+from tele_jax.devices import AXIS
 from tele_jax.mixing import AnyMixing, Mixing, matrix, unstack
+from tele_jax.routes import Route, Routes, plan
 
 _TOLERANCE = 1e-5
 """How far a column or row sum may be from 1: matrices given in float32 pass."""
@@ -49,6 +51,8 @@ class Periodic:
     """int32[p, m, k]"""
     weights: Array
     """float32[p, m, k]"""
+    routes: tuple[Route, ...] | None = None
+    """Of every round, where devices share the slots; ``simulate`` plans them."""
 
     @property
     def num_slots(self) -> int:
@@ -67,8 +71,32 @@ class Periodic:
         >>> graphs.ring(4).at(0).senders.shape
         (3, 4)
         """
-        round_in_period = jnp.mod(t, self.period)
-        return Mixing(self.senders[round_in_period], self.weights[round_in_period])
+        due = jnp.mod(t, self.period)
+        routes = None if self.routes is None else Routes(self.routes, due)
+        return Mixing(self.senders[due], self.weights[due], routes)
+
+
+def with_routes(part: Any) -> Any:
+    """An algorithm whose topology tells how models travel between the devices.
+
+    That is, where the devices of a ``slot_mesh`` share the slots, and the topology is
+    written down; of one that is traced, as under a ``vmap`` over topologies, nothing is
+    known on the host.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if AXIS not in mesh.axis_names:
+        return part
+
+    def is_topology(node: Any) -> bool:
+        return callable(getattr(node, "at", None)) and hasattr(node, "num_slots")
+
+    def add(node: Any) -> Any:
+        if not isinstance(node, Periodic) or isinstance(node.senders, jax.core.Tracer):
+            return node
+        routes = plan(np.asarray(node.senders), mesh.shape[AXIS])
+        return Periodic(node.senders, node.weights, routes)
+
+    return jax.tree.map(add, part, is_leaf=is_topology)
 
 
 def from_matrices(

@@ -23,6 +23,7 @@ FLOORS = {
     "rewiring.py": 1,
     "topology.py": 1,
     "graphs": 1,
+    "routes.py": 1,
     "gossip.py": 1,
     "devices.py": 1,
     "tasks": 1,

@@ -1,0 +1,174 @@
+"""Gossip between devices that share the slots: only models that are needed travel.
+
+A gather of rows from an array that is divided over devices brings *all* rows to every
+device, since XLA cannot know which ones a traced number will name. So the rows are
+looked up on the host, before the program is compiled: for every distance between two
+devices, which of its own slots a device sends so far. The distances are static, and
+each becomes one collective-permute.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from tele_jax._types import Array
+from tele_jax.devices import AXIS
+
+MAX_UNROLLED = 16
+"""Longest sum of row-gathers written out: compile time grows with its length."""
+_MAX_ROUNDS = 64
+"""Longest period whose rounds are written out as branches of one program."""
+
+
+@struct.dataclass
+class Leg:
+    """What every device sends to the one ``distance`` places further on."""
+
+    rows: Array
+    """int32[D, c]: which of its own slots; what is sent twice fills up short rows."""
+    distance: int = struct.field(pytree_node=False)
+
+
+@struct.dataclass
+class Route:
+    """How the models of one round travel between devices."""
+
+    legs: tuple[Leg, ...]
+    places: Array
+    """int32[m, k]: where slot i finds the model of its sender: among the slots of its
+    own device, which come first, or what arrived by the legs, in turn."""
+
+
+@struct.dataclass
+class Routes:
+    """The routes of all rounds of a period, and which of them is due."""
+
+    each: tuple[Route, ...]
+    due: Array
+    """int32[]"""
+
+
+def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
+    """The routes of a periodic schedule.
+
+    Args:
+      senders: int32[p, m, k], as in ``Periodic``.
+      num_devices: D, which share the k slots.
+
+    Returns:
+      One route for every round; None where XLA may as well bring all models to all
+      devices: D does not divide k, the routes would bring as many, or the period is
+      too long to be written out.
+
+    >>> ring = np.stack([(np.arange(8) + shift) % 8 for shift in (0, 1, -1)])
+    >>> (route,) = plan(ring[None], 2)
+    >>> [(leg.distance, leg.rows.tolist()) for leg in route.legs]
+    [(1, [[0, 3], [0, 3]])]
+    """
+    num_rounds, _, num_slots = senders.shape
+    if num_slots % num_devices or num_rounds > _MAX_ROUNDS:
+        return None
+    routes = tuple(_route(round_, num_devices) for round_ in senders)
+    if max(map(models_received, routes)) >= num_slots - num_slots // num_devices:
+        return None
+    return routes
+
+
+def models_received(route: Route) -> int:
+    """How many models every device receives from others in that round.
+
+    >>> swap = np.array([[1, 0, 3, 2]])
+    >>> models_received(plan(swap[None], 2)[0])
+    0
+    """
+    return sum(leg.rows.shape[1] for leg in route.legs)
+
+
+def _route(senders: np.ndarray, num_devices: int) -> Route:
+    own = senders.shape[1] // num_devices  # slots of a device
+    receiver = np.arange(senders.shape[1]) // own
+    distances = (receiver - senders // own) % num_devices
+    places = senders % own
+    legs, arrived = [], own
+    for distance in range(1, num_devices):
+        on_leg = distances == distance
+        if not on_leg.any():
+            continue
+        models = np.unique(senders[on_leg])  # sorted, so device by device
+        first = np.searchsorted(models, own * np.arange(num_devices + 1))
+        length = np.diff(first).max()
+        # A device with less to send repeats its slot 0.
+        rows = np.zeros((num_devices, length), np.int32)
+        device, rank = models // own, np.arange(len(models)) - first[models // own]
+        rows[device, rank] = models % own
+        legs.append(Leg(jnp.asarray(rows), distance))
+        places[on_leg] = arrived + rank[np.searchsorted(models, senders[on_leg])]
+        arrived += length
+    return Route(tuple(legs), jnp.asarray(places, jnp.int32))
+
+
+def exchange(routes: Routes, weights: Array, leaf: Array) -> Array:
+    """x_i ← Σ_c weights[c, i] · x[senders[c, i]] of a leaf that devices share.
+
+    Args:
+      routes: made for the mesh in effect.
+      weights: float[m, k].
+      leaf: floating-point [k, ...].
+
+    Returns:
+      Of the same shape, summed in float32 or wider.
+    """
+    branches = [functools.partial(_by_legs, route) for route in routes.each]
+    return lax.switch(routes.due, branches, weights, leaf)
+
+
+def _by_legs(route: Route, weights: Array, leaf: Array) -> Array:
+    divided, table = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+    distances = [leg.distance for leg in route.legs]
+    here = functools.partial(_on_a_device, distances)
+    return jax.shard_map(
+        here,
+        in_specs=(table, table, divided, [divided] * len(distances)),
+        out_specs=divided,
+        axis_names={AXIS},
+        check_vma=False,
+    )(route.places, weights, leaf, [leg.rows for leg in route.legs])
+
+
+def _on_a_device(
+    distances: list[int],
+    places: Array,
+    weights: Array,
+    own: Array,
+    rows: list[Array],
+) -> Array:
+    num_devices = lax.axis_size(AXIS)
+    models = [own]
+    for distance, row in zip(distances, rows, strict=True):
+        to = [(d, (d + distance) % num_devices) for d in range(num_devices)]
+        models.append(lax.ppermute(own[row[0]], AXIS, to))
+    return weighted_sum(places, weights, jnp.concatenate(models)).astype(own.dtype)
+
+
+def weighted_sum(places: Array, weights: Array, leaf: Array) -> Array:
+    """Σ_c weights[c, i] · leaf[places[c, i]], in float32 or wider: [k, ...]."""
+
+    def term(places: Array, weights: Array) -> Array:
+        return weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf[places]
+
+    shape = (places.shape[1], *leaf.shape[1:])
+    total = jnp.zeros(shape, jnp.promote_types(leaf.dtype, jnp.float32))
+    if len(places) <= MAX_UNROLLED:
+        for row in zip(places, weights, strict=True):
+            total += term(*row)
+        return total
+
+    def add(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + term(*row), None
+
+    return lax.scan(add, total, (places, weights))[0]

@@ -1,0 +1,203 @@
+"""Gossip between devices: the same numbers, and only the models that are needed."""
+
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import tele_jax as tele
+from tele_jax import gossip, routes, topology
+from tele_jax.mixing import Mixing
+from tests import helpers
+
+graphs = tele.graphs
+
+
+def received(senders, num_devices):
+    """Which models device d needs from device e, by looking at every arrow."""
+    own = senders.shape[1] // num_devices
+    needed = {(d, e): set() for d in range(num_devices) for e in range(num_devices)}
+    for row in senders:
+        for slot, sender in enumerate(row):
+            needed[slot // own, sender // own].add(sender % own)
+    return needed
+
+
+@pytest.mark.parametrize("num_devices", [2, 3, 4])
+@pytest.mark.parametrize("num_senders", [1, 3, 20])
+def test_routes_bring_what_every_slot_hears_and_nothing_else(num_devices, num_senders):
+    rng = np.random.default_rng(num_senders)
+    num_slots = 48
+    # Some hear their surroundings only, so that not all models go everywhere.
+    far = rng.integers(-6, 7, (2, num_senders, num_slots))
+    senders = (np.arange(num_slots) + far) % num_slots
+    planned = routes.plan(senders, num_devices)
+    own = num_slots // num_devices
+    for round_, route in zip(senders, planned, strict=True):
+        needed = received(round_, num_devices)
+        pools = [[(d, slot) for slot in range(own)] for d in range(num_devices)]
+        for leg in route.legs:
+            chex.assert_shape(leg.rows, (num_devices, None))
+            for d, row in enumerate(np.asarray(leg.rows)):
+                to = (d + leg.distance) % num_devices
+                assert needed[to, d] <= set(row) <= needed[to, d] | {0}
+                pools[to] += [(d, slot) for slot in row]
+            longest = max(
+                len(needed[(d + leg.distance) % num_devices, d])
+                for d in range(num_devices)
+            )
+            assert leg.rows.shape[1] == longest
+        for row, places in zip(round_, np.asarray(route.places), strict=True):
+            for slot, (sender, place) in enumerate(zip(row, places, strict=True)):
+                device, there = pools[slot // own][place]
+                assert device * own + there == sender
+        total = sum(leg.rows.shape[1] for leg in route.legs)
+        assert routes.models_received(route) == total
+
+
+@pytest.mark.parametrize(
+    ("build", "num_slots", "num_devices"),
+    [
+        (graphs.complete, 8, 4),  # has no table
+        (graphs.ring, 9, 4),  # 4 does not divide 9
+        (graphs.star, 8, 4),
+        (lambda k: graphs.repeat(graphs.ring(k), 2), 8, 4),
+    ],
+)
+def test_what_has_no_routes_gossips_all_the_same(build, num_slots, num_devices):
+    graph = build(num_slots)
+    slots = jax.random.normal(jax.random.key(0), (num_slots, 3))
+    alone = gossip.mix(graph.at(0), slots)
+    with jax.set_mesh(tele.slot_mesh(num_devices)):
+        shared = jax.jit(lambda x: gossip.mix(topology.with_routes(graph).at(0), x))(
+            slots
+        )
+    chex.assert_trees_all_close(shared, alone, rtol=1e-6)
+
+
+def test_nothing_is_planned_where_all_models_are_needed_everywhere():
+    everyone = np.arange(8)[:, None] * np.ones((1, 8), int)
+    assert routes.plan(everyone[None], 4) is None
+    assert routes.plan(np.zeros((1, 1, 9), int), 4) is None
+    many = np.broadcast_to(np.arange(8), (65, 1, 8))
+    assert routes.plan(many, 4) is None
+    assert routes.plan(many[:64], 4) is not None
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("num_senders", [2, 20])
+def test_gossip_by_routes_is_gossip(dtype, num_senders):
+    rng = np.random.default_rng(0)
+    shift = rng.integers(-5, 6, (3, num_senders, 32))
+    senders = (np.arange(32) + shift) % 32
+    weights = rng.dirichlet(np.ones(num_senders), (3, 32)).transpose(0, 2, 1)
+    graph = topology.from_senders(senders, weights)
+    slots = {
+        "a": jax.random.normal(jax.random.key(0), (32, 3, 2)).astype(dtype),
+        "b": jax.random.normal(jax.random.key(1), (32,)).astype(dtype),
+    }
+
+    def gossip_at(graph, t):
+        return gossip.mix(graph.at(t), slots)
+
+    with jax.set_mesh(tele.slot_mesh(4)):
+        routed = topology.with_routes(graph)
+        assert routed.routes is not None
+        shared = [jax.jit(gossip_at)(routed, jnp.int32(t)) for t in range(5)]
+    for t, found in enumerate(shared):
+        plain = jax.tree.map(
+            lambda leaf, t=t: routes.weighted_sum(
+                graph.senders[t % 3], graph.weights[t % 3], leaf
+            ).astype(leaf.dtype),
+            slots,
+        )
+        chex.assert_trees_all_close(found, plain, rtol=1e-6)
+
+
+def compiled(graph, monkeypatch):
+    """The text of the program that ``simulate`` runs under a mesh."""
+    texts = []
+    module = __import__("sys").modules["tele_jax.simulate"]
+    advance = module._advance
+
+    def compiling(*given, **named):
+        texts.append(advance.lower(*given, **named).compile().as_text())
+        return advance(*given, **named)
+
+    monkeypatch.setattr(module, "_advance", compiling)
+    momentum = jax.tree_util.Partial(optax.trace, decay=0.9)
+    algorithm = tele.Teleportation(graph, 0.1, direction=momentum)
+    task = helpers.quadratic(80)
+    with jax.set_mesh(tele.slot_mesh(4)):
+        tele.simulate(
+            algorithm,
+            task,
+            jnp.ones(3),
+            jax.random.key(0),
+            num_rounds=4,
+            observe=lambda slots, task: {},
+        )
+    (text,) = texts
+    return text
+
+
+def moved(text, collective):
+    """Shapes of the models, floating-point, that a collective moves."""
+    return re.findall(rf"= f32\[([\d,]+)\]\S* {collective}(?:-start)?\(", text)
+
+
+@pytest.mark.parametrize(
+    ("graph", "permuted"),
+    [
+        # One model to either neighbour.
+        (graphs.ring(32), {"1,3"}),
+        # Partners 1, 2, 4 are at home for some slots, 8 and 16 for none.
+        (graphs.one_peer_exponential(32), {"1,3", "2,3", "4,3", "8,3"}),
+        # A column of the torus is on every device, a row of it goes around.
+        (graphs.torus(8, 8), {"8,3"}),
+    ],
+)
+def test_only_models_that_are_needed_travel(graph, permuted, monkeypatch):
+    text = compiled(graph, monkeypatch)
+    assert set(moved(text, "collective-permute")) == permuted
+    assert not moved(text, "all-gather")
+
+
+def test_the_mean_of_all_is_one_sum(monkeypatch):
+    text = compiled(graphs.complete(32), monkeypatch)
+    assert "all-reduce" in text
+    assert not moved(text, "all-gather")
+
+
+def test_random_rounds_bring_all_models_everywhere(monkeypatch):
+    text = compiled(
+        graphs.randomly_relabel(graphs.ring(32), jax.random.key(3)), monkeypatch
+    )
+    assert moved(text, "all-gather")
+
+
+def test_without_a_mesh_nothing_is_planned():
+    graph = graphs.ring(8)
+    assert topology.with_routes(graph) is graph
+    assert isinstance(graph.at(0), Mixing)
+    assert graph.at(0).routes is None
+
+
+def test_a_traced_topology_has_no_routes():
+    def go(weights):
+        graph = graphs.ring(8).replace(weights=weights)
+        algorithm = tele.DSGD(graph, 0.1)
+        task = helpers.quadratic(8)
+        return tele.simulate(
+            algorithm, task, jnp.ones(3), jax.random.key(0), num_rounds=3
+        ).state.params
+
+    weights = graphs.ring(8).weights
+    alone = go(weights)
+    with jax.set_mesh(tele.slot_mesh(4)):
+        shared = jax.vmap(go)(jnp.stack([weights, weights]))
+    chex.assert_trees_all_close(shared, jnp.stack([alone, alone]), rtol=1e-6)
