@@ -10,9 +10,13 @@ file, and ``python -m experiments.report FOLDER`` draws tables and figures from 
     python -m experiments.neural --preset medium --run results/medium --resume
 """
 
+import contextlib
 import dataclasses
 import functools
+import os
 from typing import Any, Literal
+
+import jax
 
 from experiments import command, neural_cells, neural_cost, neural_data, report
 from experiments.neural_cells import GRAPHS, Cell
@@ -190,6 +194,8 @@ def run_study(config: Config, folder: Folder) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
+    with contextlib.suppress(RuntimeError):  # where something has computed before
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
     command.run("neural", Config, check, run_study, __doc__)
 
 

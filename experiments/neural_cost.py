@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 import tele_jax as tele
-from experiments import neural_cells
+from experiments import neural_cells, neural_runs
 from experiments.neural_cells import Cell
 from experiments.neural_data import Tasks
 
@@ -49,7 +49,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     task = next(iter(tasks.values())).test
     model: Any = task.model
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), task.inputs[:1]))
-    device = _device()
+    device = neural_runs.device()
     on_cpu = device.platform == "cpu"
     largest = max(
         (
@@ -78,12 +78,6 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
     speed = _CPU_FLOPS * (os.cpu_count() or 1) if on_cpu else _ACCELERATOR_FLOPS
     return Plan(wanted, largest, available, gradients, _flops(task, params), speed)
-
-
-def _device() -> jax.Device:
-    """That of ``--device``."""
-    (device,) = jnp.zeros(()).devices()
-    return device
 
 
 def _flops(task: tele.tasks.Classification, params: Any) -> float:

@@ -1,5 +1,6 @@
 """Training of the neural study: some seeds in one program, and their rows."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -79,19 +80,33 @@ def train(
     """
     starts = jax.vmap(functools.partial(_start, task))(jnp.asarray(seeds))
     directory = folder.directory(label, (task, starts[1], starts[2]))
-    run = driver.drive(
-        _chunk(build(jnp.float32(rate)), task, starts),
-        num_rounds=length.num_rounds,
-        rounds_per_chunk=length.rounds_per_epoch,
-        label=label,
-        directory=directory,
-        progress=folder.progress,
-    )
-    if int(run.rounds[0, -1]) < length.num_rounds:
-        raise KeyboardInterrupt
-    final = _final(run.state.params, task)
-    steps = build(rate).local_steps
-    return _rows(run, final, steps, seeds, length)
+    algorithm = build(jnp.float32(rate))
+    with _devices_share(algorithm.topology.num_slots):
+        run = driver.drive(
+            _chunk(algorithm, task, starts),
+            num_rounds=length.num_rounds,
+            rounds_per_chunk=length.rounds_per_epoch,
+            label=label,
+            directory=directory,
+            progress=folder.progress,
+        )
+        if int(run.rounds[0, -1]) < length.num_rounds:
+            raise KeyboardInterrupt
+        final = _final(run.state.params, task)
+    return _rows(run, final, algorithm.local_steps, seeds, length)
+
+
+def device() -> jax.Device:
+    """That of ``--device``."""
+    (found,) = jnp.zeros(()).devices()
+    return found
+
+
+def _devices_share(num_slots: int) -> contextlib.AbstractContextManager[Any]:
+    """Every device takes some of the slots, which keeps all cores of a CPU busy."""
+    if device().platform != jax.default_backend():
+        return contextlib.nullcontext()  # a mesh is one of the best devices
+    return jax.set_mesh(tele.slot_mesh(min(num_slots, jax.device_count())))
 
 
 def _chunk(
@@ -165,15 +180,16 @@ def search(
     task: Any = on.validation
     if task.epoch_key is not None:
         task = task.replace(epoch_key=epoch_key)
-    found = tele.search(
-        build,
-        task,
-        params,
-        run_key,
-        jnp.asarray(rate * config.recipe.factors(num_rounds)),
-        num_rounds=num_rounds,
-        direction=config.recipe.direction(),
-        observe=tele.metrics.consensus,
-    )
+    with _devices_share(config.num_nodes):
+        found = tele.search(
+            build,
+            task,
+            params,
+            run_key,
+            jnp.asarray(rate * config.recipe.factors(num_rounds)),
+            num_rounds=num_rounds,
+            direction=config.recipe.direction(),
+            observe=tele.metrics.consensus,
+        )
     scores = np.nan_to_num(np.asarray(found.scores), nan=-np.inf)
     return float(scores.max()), int(found.candidates[int(scores.argmax())])
