@@ -13,12 +13,12 @@ file, and ``python -m experiments.report FOLDER`` draws tables and figures from 
 import contextlib
 import dataclasses
 import functools
-import os
 from typing import Any, Literal
 
 import jax
 
 from experiments import command, neural_cells, neural_cost, neural_data, report
+from experiments.benchmarks import measure
 from experiments.neural_cells import GRAPHS, Cell
 from experiments.neural_recipe import Recipe
 from experiments.results import Folder
@@ -195,7 +195,7 @@ def run_study(config: Config, folder: Folder) -> None:
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
     with contextlib.suppress(RuntimeError):  # where something has computed before
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+        jax.config.update("jax_num_cpu_devices", measure.num_cores())
     command.run("neural", Config, check, run_study, __doc__)
 
 

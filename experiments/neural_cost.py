@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 import tele_jax as tele
 from experiments import neural_cells, neural_runs
+from experiments.benchmarks import measure
 from experiments.neural_cells import Cell
 from experiments.neural_data import Tasks
 
@@ -76,7 +77,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
             "--seeds-per-program, --slots-at-once or --batch-size."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
-    speed = _CPU_FLOPS * (os.cpu_count() or 1) if on_cpu else _ACCELERATOR_FLOPS
+    speed = _CPU_FLOPS * measure.num_cores() if on_cpu else _ACCELERATOR_FLOPS
     return Plan(wanted, largest, available, gradients, _flops(task, params), speed)
 
 
@@ -127,11 +128,13 @@ def _gradients(config: "Config", cell: Cell, task: tele.tasks.Classification) ->
 
 
 def _bytes_of(device: jax.Device) -> int:
-    """What the device may use, of a CPU the machine's memory."""
+    """What the device may use, of a CPU its share of the machine's memory."""
     found = device.memory_stats() or {}
     if "bytes_limit" in found:
         return int(found["bytes_limit"])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    of_machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Each of its devices holds the data, and works on slots of its own.
+    return of_machine // len(jax.devices(device.platform))
 
 
 def _told(memory: tele.analysis.Memory) -> str:

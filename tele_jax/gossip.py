@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from tele_jax._types import Array, Params, Slots
 from tele_jax.mixing import AnyMixing, Mixing, Push, RankOne, Repeated, num_slots
-from tele_jax.routes import MAX_UNROLLED, exchange, weighted_sum
+from tele_jax.routes import MAX_UNROLLED, Routes, exchange, weighted_sum
 
 _DENSE_FRACTION = 8
 """With more than k / 8 senders per slot a dense product is the faster one."""
@@ -15,7 +15,7 @@ _DENSE_FRACTION = 8
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def mix(mixing: AnyMixing, slots: Slots) -> Slots:
+def mix(mixing: AnyMixing, slots: Slots, routes: Routes | None = None) -> Slots:
     """One round of gossip, x_i ← Σ_c weights[c, i] · x[senders[c, i]].
 
     This is the sparse mixing-matrix einsum
@@ -29,6 +29,9 @@ def mix(mixing: AnyMixing, slots: Slots) -> Slots:
     Args:
       mixing: this round, what ``Topology.at`` gives.
       slots: a tree of floating-point leaves [k, ...].
+      routes: where devices share the slots, how models travel between them: what
+        ``topology.routes_of`` gives for a mixing with these senders. Without them all
+        models go to all devices.
 
     Returns:
       A tree of the same shapes and dtypes.
@@ -48,8 +51,8 @@ def mix(mixing: AnyMixing, slots: Slots) -> Slots:
         return jax.tree.map(lambda leaf: _mix_rank_one(mixing, leaf), slots)
     if isinstance(mixing, Push):
         return jax.tree.map(lambda leaf: _mix_by_segments(mixing, leaf), slots)
-    if (routes := mixing.routes) is not None:
-        return jax.tree.map(lambda leaf: exchange(routes, mixing.weights, leaf), slots)
+    if routes is not None:
+        return exchange(routes, mixing.weights, slots)
     num_senders, num_slots = mixing.senders.shape
     few = num_senders <= MAX_UNROLLED and num_senders * 2 <= max(num_slots, 6)
     if not few and num_senders * _DENSE_FRACTION >= num_slots:

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from tele_jax._types import Array
-from tele_jax.routes import Routes
 
 _MAX_COUNT = 2**31 - 1
 
@@ -27,9 +26,6 @@ class Mixing(NamedTuple):
     """int32[m, k]"""
     weights: Array
     """float32[m, k]"""
-    routes: Routes | None = None
-    """How models travel between the devices that share the slots; None: as XLA does
-    it, all of them to all."""
 
 
 class Push(NamedTuple):

@@ -30,7 +30,7 @@ def relabel(mixing: AnyMixing, permutation: Array) -> AnyMixing:
     inverse = jnp.argsort(permutation)
     if isinstance(mixing, RankOne):
         return RankOne(*(part[inverse] for part in mixing))
-    other, weights = mixing[:2]
+    other, weights = mixing
     return type(mixing)(permutation[other[:, inverse]], weights[:, inverse])
 
 
@@ -102,7 +102,7 @@ def cut(mixing: Mixing | Push, lost: Array) -> tuple[Mixing | Push, Array]:
     >>> (3 * cut(ring, ring.senders == 0)[1]).tolist()
     [1.0, 1.0, 0.0, 1.0]
     """
-    other, weights = mixing[:2]
+    other, weights = mixing
     missed = jnp.where(lost, weights, 0.0)
     kept = type(mixing)(other, jnp.where(lost, 0.0, weights))
     if isinstance(mixing, Mixing):

@@ -8,6 +8,7 @@ each becomes one collective-permute.
 """
 
 import functools
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from flax import struct
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from tele_jax._types import Array
+from tele_jax._types import Array, Slots
 from tele_jax.devices import AXIS
 
 MAX_UNROLLED = 16
@@ -53,11 +54,14 @@ class Routes:
     """int32[]"""
 
 
-def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
+def plan(senders: Array, num_devices: int) -> tuple[Route, ...] | None:
     """The routes of a periodic schedule.
 
+    What was planned for an array is remembered as long as the array lives, as every
+    chunk of a long run asks anew.
+
     Args:
-      senders: int32[p, m, k], as in ``Periodic``.
+      senders: int32[p, m, k], as in ``Periodic``; not traced.
       num_devices: D, which share the k slots.
 
     Returns:
@@ -65,13 +69,28 @@ def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
       devices: D does not divide k, the routes would bring as many, or the period is
       too long to be written out.
 
-    >>> ring = np.stack([(np.arange(8) + shift) % 8 for shift in (0, 1, -1)])
+    >>> ring = jnp.stack([(jnp.arange(8) + shift) % 8 for shift in (0, 1, -1)])
     >>> (route,) = plan(ring[None], 2)
     >>> [(leg.distance, leg.rows.tolist()) for leg in route.legs]
     [(1, [[0, 3], [0, 3]])]
     """
+    number = id(senders)  # arrays have no hash
+    if number not in _PLANNED:
+        _PLANNED[number] = {}
+        weakref.finalize(senders, _PLANNED.pop, number)
+    of_array = _PLANNED[number]
+    if num_devices not in of_array:
+        of_array[num_devices] = _plan(np.asarray(senders), num_devices)
+    return of_array[num_devices]
+
+
+_PLANNED: dict[int, dict[int, tuple[Route, ...] | None]] = {}
+
+
+def _plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
     num_rounds, _, num_slots = senders.shape
-    if num_slots % num_devices or num_rounds > _MAX_ROUNDS:
+    alone = num_devices == 1
+    if alone or num_slots % num_devices or num_rounds > _MAX_ROUNDS:
         return None
     routes = tuple(_route(round_, num_devices) for round_ in senders)
     if max(map(models_received, routes)) >= num_slots - num_slots // num_devices:
@@ -82,7 +101,7 @@ def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
 def models_received(route: Route) -> int:
     """How many models every device receives from others in that round.
 
-    >>> swap = np.array([[1, 0, 3, 2]])
+    >>> swap = jnp.array([[1, 0, 3, 2]])
     >>> models_received(plan(swap[None], 2)[0])
     0
     """
@@ -112,22 +131,23 @@ def _route(senders: np.ndarray, num_devices: int) -> Route:
     return Route(tuple(legs), jnp.asarray(places, jnp.int32))
 
 
-def exchange(routes: Routes, weights: Array, leaf: Array) -> Array:
-    """x_i ← Σ_c weights[c, i] · x[senders[c, i]] of a leaf that devices share.
+def exchange(routes: Routes, weights: Array, slots: Slots) -> Slots:
+    """x_i ← Σ_c weights[c, i] · x[senders[c, i]] of slots that devices share.
 
     Args:
       routes: made for the mesh in effect.
       weights: float[m, k].
-      leaf: floating-point [k, ...].
+      slots: a tree of floating-point leaves [k, ...].
 
     Returns:
-      Of the same shape, summed in float32 or wider.
+      A tree of the same shapes and dtypes, summed in float32 or wider.
     """
+    # One switch for the whole tree: each is a branch on the host of an accelerator.
     branches = [functools.partial(_by_legs, route) for route in routes.each]
-    return lax.switch(routes.due, branches, weights, leaf)
+    return lax.switch(routes.due, branches, weights, slots)
 
 
-def _by_legs(route: Route, weights: Array, leaf: Array) -> Array:
+def _by_legs(route: Route, weights: Array, slots: Slots) -> Slots:
     divided, table = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
     distances = [leg.distance for leg in route.legs]
     here = functools.partial(_on_a_device, distances)
@@ -137,22 +157,26 @@ def _by_legs(route: Route, weights: Array, leaf: Array) -> Array:
         out_specs=divided,
         axis_names={AXIS},
         check_vma=False,
-    )(route.places, weights, leaf, [leg.rows for leg in route.legs])
+    )(route.places, weights, slots, [leg.rows for leg in route.legs])
 
 
 def _on_a_device(
     distances: list[int],
     places: Array,
     weights: Array,
-    own: Array,
+    slots: Slots,
     rows: list[Array],
-) -> Array:
+) -> Slots:
     num_devices = lax.axis_size(AXIS)
-    models = [own]
-    for distance, row in zip(distances, rows, strict=True):
-        to = [(d, (d + distance) % num_devices) for d in range(num_devices)]
-        models.append(lax.ppermute(own[row[0]], AXIS, to))
-    return weighted_sum(places, weights, jnp.concatenate(models)).astype(own.dtype)
+
+    def mixed(own: Array) -> Array:
+        models = [own]
+        for distance, row in zip(distances, rows, strict=True):
+            to = [(d, (d + distance) % num_devices) for d in range(num_devices)]
+            models.append(lax.ppermute(own[row[0]], AXIS, to))
+        return weighted_sum(places, weights, jnp.concatenate(models)).astype(own.dtype)
+
+    return jax.tree.map(mixed, slots)
 
 
 def weighted_sum(places: Array, weights: Array, leaf: Array) -> Array:

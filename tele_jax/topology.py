@@ -4,6 +4,7 @@ A round of gossip is X ← X W with the models as columns of X, so column i of W
 the weights with which slot i averages what it receives.
 """
 
+import dataclasses
 from typing import Any, Literal, Protocol
 
 import jax
@@ -71,17 +72,15 @@ class Periodic:
         >>> graphs.ring(4).at(0).senders.shape
         (3, 4)
         """
-        due = jnp.mod(t, self.period)
-        routes = None if self.routes is None else Routes(self.routes, due)
-        return Mixing(self.senders[due], self.weights[due], routes)
+        round_in_period = jnp.mod(t, self.period)
+        return Mixing(self.senders[round_in_period], self.weights[round_in_period])
 
 
 def with_routes(part: Any) -> Any:
-    """An algorithm whose topology tells how models travel between the devices.
+    """An algorithm whose topology has routes, where the devices of a mesh share slots.
 
-    That is, where the devices of a ``slot_mesh`` share the slots, and the topology is
-    written down; of one that is traced, as under a ``vmap`` over topologies, nothing is
-    known on the host.
+    Only a ``Periodic`` that is not part of another topology gets any. Of one that is
+    traced, as under a ``vmap`` over topologies, nothing is known on the host.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if AXIS not in mesh.axis_names:
@@ -91,12 +90,19 @@ def with_routes(part: Any) -> Any:
         return callable(getattr(node, "at", None)) and hasattr(node, "num_slots")
 
     def add(node: Any) -> Any:
-        if not isinstance(node, Periodic) or isinstance(node.senders, jax.core.Tracer):
+        # A subclass may have another ``at``.
+        if type(node) is not Periodic or isinstance(node.senders, jax.core.Tracer):
             return node
-        routes = plan(np.asarray(node.senders), mesh.shape[AXIS])
-        return Periodic(node.senders, node.weights, routes)
+        routes = plan(node.senders, mesh.shape[AXIS])
+        return dataclasses.replace(node, routes=routes)
 
     return jax.tree.map(add, part, is_leaf=is_topology)
+
+
+def routes_of(topology: Topology, t: Array | int) -> Routes | None:
+    """How models travel between devices in round t; None: as XLA does it."""
+    each = getattr(topology, "routes", None)
+    return None if each is None else Routes(each, jnp.mod(t, len(each)))
 
 
 def from_matrices(

@@ -93,7 +93,7 @@ def _fastest_gradients(
     keys = jax.random.split(jax.random.key(0), task.num_nodes)
     batches = jax.jit(jax.vmap(task.sample, (0, 0, None)))(keys, nodes, None)
     slots = tree.stack(params, task.num_nodes)
-    most = task.num_nodes // jax.sharding.get_mesh().size
+    most = -(-task.num_nodes // jax.sharding.get_mesh().size)
     sizes = (*(size for size in BLOCKS if size < most), most)
     programs = [
         partial(_gradient_steps, task, slots, batches, rounds, size) for size in sizes

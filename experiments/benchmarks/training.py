@@ -1,8 +1,9 @@
-"""Training as the neural study trains, against programs that only step and gossip.
+"""Training by the recipe of the paper, against programs that only step and gossip.
 
 Ours takes batches by epochs, crops them, has momentum and a schedule, and evaluates
-the mean model and every slot after each epoch. The others do what they do in
-``throughput``: steps on given batches, and gossip. All train LeNet without GroupNorm.
+the mean model and every slot after each epoch, as the neural study does. The others do
+what they do in ``throughput``: steps on given batches, and gossip. All train LeNet
+without GroupNorm.
 """
 
 import functools
@@ -11,6 +12,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 import tele_jax as tele
 from experiments import neural_runs
@@ -31,9 +33,9 @@ def training(
     """One line for every baseline; the second column of ours is on one device."""
     ours, alone = (
         functools.partial(
-            measure.rate, _epoch(num_nodes, devices), num_nodes * ROUNDS, repeats
+            measure.rate, _epoch(num_nodes, mesh), num_nodes * ROUNDS, repeats
         )
-        for devices in (None, 1)
+        for mesh in (work.mesh(num_nodes), work.mesh(1))
     )
     plain = work.by_lax_conv(num_nodes, ROUNDS, "vmap")
     baselines = {
@@ -53,25 +55,29 @@ def training(
         except RuntimeError as error:
             print(f"left out, {error}", file=sys.stderr)
             continue
-        one = rates[:, 2]
-        record = {
-            "baseline": name,
-            "nodes": num_nodes,
-            "baseline node-steps/s": float(np.median(rates[:, 1])),
-            "ours, training": float(np.median(rates[:, 0])),
-            **measure.quotient(rates[:, 0], rates[:, 1]),
-            "ours, one device": float(np.median(one)),
-            "ratio, one device": float(np.median(one / rates[:, 1])),
-        }
+        record = _record(name, num_nodes, rates)
         if name == _STRONGEST:
             record = measure.judged(record, at_least=1.0)
         records.append(record)
     return records
 
 
-def _epoch(num_nodes: int, num_devices: int | None) -> Program:
+def _record(name: str, num_nodes: int, rates: np.ndarray) -> Record:
+    ours, baseline, alone = rates.T
+    return {
+        "baseline": name,
+        "nodes": num_nodes,
+        "baseline node-steps/s": float(np.median(baseline)),
+        "ours, training": float(np.median(ours)),
+        **measure.quotient(ours, baseline),
+        "ours, one device": float(np.median(alone)),
+        "ratio, one device": float(np.median(alone / baseline)),
+    }
+
+
+def _epoch(num_nodes: int, mesh: Mesh) -> Program:
     """One epoch of the study's DSGD on a ring, from where every node starts."""
-    mesh, recipe = tele.slot_mesh(num_devices), Recipe()
+    recipe = Recipe()
     task = work.everywhere(mesh, _task(num_nodes))
     algorithm = tele.DSGD(
         tele.graphs.ring(num_nodes),

@@ -10,6 +10,7 @@ from tele_jax._types import Array, Key, Params, Slots
 from tele_jax.gossip import mix
 from tele_jax.mixing import AnyMixing, Mixing, RankOne, Repeated
 from tele_jax.network.failures import Failures
+from tele_jax.routes import Routes
 
 
 class Lossy(NamedTuple):
@@ -73,14 +74,17 @@ def lose(
     return Lossy(kept, returned, _patience(failures, late))
 
 
-def gossip(lossy: Lossy, slots: Slots) -> Slots:
-    """Every slot averages what arrives, and its own model in place of what does not."""
+def gossip(lossy: Lossy, slots: Slots, routes: Routes | None) -> Slots:
+    """Every slot averages what arrives, and its own model in place of what does not.
+
+    What is lost has weight 0, so the routes are those of the topology.
+    """
 
     def add_own(mixed: Array, own: Array) -> Array:
         weights = lossy.returned.reshape(-1, *(1,) * (own.ndim - 1))
         return (mixed + weights * own).astype(own.dtype)
 
-    return jax.tree.map(add_own, mix(lossy.kept, slots), slots)
+    return jax.tree.map(add_own, mix(lossy.kept, slots, routes), slots)
 
 
 def where(mask: Array, slots: Slots, otherwise: Slots) -> Slots:

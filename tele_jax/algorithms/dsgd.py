@@ -17,7 +17,7 @@ from tele_jax.devices import stack
 from tele_jax.gossip import mix
 from tele_jax.mixing import count_messages
 from tele_jax.tasks.base import Task
-from tele_jax.topology import Topology
+from tele_jax.topology import Topology, routes_of
 
 
 class DSGDState(NamedTuple):
@@ -98,7 +98,8 @@ class DSGD:
             count_messages(mixing),
             gradients=base.count_gradients(task.num_nodes, self.local_steps),
         )
-        return DSGDState(mix(mixing, after.params), after.memory), info
+        params = mix(mixing, after.params, routes_of(self.topology, t))
+        return DSGDState(params, after.memory), info
 
     def traffic(
         self, key: Key, before: DSGDState, after: DSGDState, t: Array

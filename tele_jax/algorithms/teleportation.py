@@ -18,7 +18,7 @@ from tele_jax.draw import draw_active
 from tele_jax.gossip import mix
 from tele_jax.mixing import add_counts, count_messages
 from tele_jax.tasks.base import Task
-from tele_jax.topology import Topology
+from tele_jax.topology import Topology, routes_of
 
 
 class TeleportationState(NamedTuple):
@@ -127,7 +127,8 @@ class Teleportation:
         draws = state.draws
         if draws is not None:
             draws = draws.at[nodes].add(self.local_steps)
-        params = mix(self.topology.at(t), after.params)
+        mixing, routes = self.topology.at(t), routes_of(self.topology, t)
+        params = mix(mixing, after.params, routes)
         info = base.Info(
             after.losses.mean(),
             self._messages(state.nodes, nodes, t),

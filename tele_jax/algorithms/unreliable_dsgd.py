@@ -14,7 +14,7 @@ from tele_jax.mixing import count_messages
 from tele_jax.network import failures as fail
 from tele_jax.network.failures import Failures
 from tele_jax.tasks.base import Task
-from tele_jax.topology import Topology
+from tele_jax.topology import Topology, routes_of
 
 
 @struct.dataclass
@@ -76,7 +76,7 @@ class UnreliableDSGD:
         stepped = lossy.where(alive, after.params, state.params)
         memory: Any = lossy.where(alive, after.memory, state.memory)
         round_ = lossy.lose(self.topology.at(t), key, self.failures, nodes, alive)
-        params = lossy.gossip(round_, stepped)
+        params = lossy.gossip(round_, stepped, routes_of(self.topology, t))
         info = base.Info(
             lossy.mean_loss(after.losses, alive),
             count_messages(round_.kept),

@@ -16,7 +16,7 @@ from tele_jax.mixing import Mixing, add_counts, count_messages
 from tele_jax.network import failures as fail
 from tele_jax.network.failures import Failures
 from tele_jax.tasks.base import Task
-from tele_jax.topology import Topology
+from tele_jax.topology import Topology, routes_of
 
 LostToken = Literal["respawn", "stale", "shrink"]
 
@@ -148,7 +148,8 @@ class UnreliableTeleportation:
         stepped = lossy.where(active, after.params, tokens.params)
         memory = lossy.where(active, after.memory, tokens.memory)
         round_ = lossy.lose(self.topology.at(t), key, self.failures, nodes, active)
-        params = _shown(lossy.gossip(round_, stepped), tokens.gone)
+        routes = routes_of(self.topology, t)
+        params = _shown(lossy.gossip(round_, stepped, routes), tokens.gone)
         holders = jnp.where(active, nodes, jnp.where(tokens.gone, -1, tokens.source))
         copies, draws = state.copies, state.draws
         if draws is not None:
@@ -163,10 +164,8 @@ class UnreliableTeleportation:
             ended=tokens.gone.all(),
             drift=_drift(state, tokens, stepped, params),
         )
-        state = UnreliableState(
-            params, memory, holders, draws, tokens.gone, active, copies
-        )
-        return state, info
+        kept = (params, memory, holders, draws, tokens.gone, active, copies)
+        return UnreliableState(*kept), info
 
     def traffic(
         self, key: Key, before: UnreliableState, after: UnreliableState, t: Array

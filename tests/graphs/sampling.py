@@ -20,7 +20,7 @@ def sampled(topology, num_rounds=ROUNDS):
         own, send, receive = mixings
         eye = np.eye(topology.num_slots, dtype=np.float32)
         return own[:, :, None] * eye + send[:, :, None] * receive[:, None, :]
-    other, weights = mixings[:2]
+    other, weights = mixings
     size = topology.num_slots
     matrices = np.zeros((num_rounds, size, size), np.float32)
     own = np.broadcast_to(np.arange(size), other.shape)
