@@ -63,7 +63,7 @@ def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
             if column == "messages":  # of all-reduce, many times those of a ring
                 axes.set_xscale("log")
         panels[0, 0].set_ylabel("test accuracy of the mean model, %")
-        _legend_below(figure, panels[0, 0])
+        _legend_below(figure, panels[0, 0], min(2, len(splits)))
     return figure
 
 
@@ -127,7 +127,8 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
     return figure
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
+def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.tight_layout(rect=(0, 0.06 + 0.035 * ((len(labels) + 1) // 2), 1, 1))
-    figure.legend(handles, labels, loc="lower center", ncols=2, fontsize="small")
+    rows = -(-len(labels) // columns)
+    figure.tight_layout(rect=(0, 0.06 + 0.035 * rows, 1, 1))
+    figure.legend(handles, labels, loc="lower center", ncols=columns, fontsize="small")
