@@ -32,4 +32,5 @@ from tele_jax.simulate import simulate as simulate
 from tele_jax.topology import Periodic as Periodic
 from tele_jax.topology import Topology as Topology
 from tele_jax.topology import from_matrices as from_matrices
+from tele_jax.topology import routes_of as routes_of
 from tele_jax.topology import to_matrices as to_matrices

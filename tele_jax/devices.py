@@ -30,7 +30,7 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
     models go to all devices, and where D does not divide k, they all stay there. The
     numbers are those of one device, up to rounding. A run is resumed under the mesh it
     was made under. Algorithms share their work by ``over_slots``, which ``local_step``
-    is made of, and their gossip by ``mix`` with ``topology.routes_of``.
+    is made of, and their gossip by ``mix`` with ``routes_of``.
 
     A CPU is one device unless it is told to be more before its first use:
     ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. With one device per

@@ -30,7 +30,7 @@ def mix(mixing: AnyMixing, slots: Slots, routes: Routes | None = None) -> Slots:
       mixing: this round, what ``Topology.at`` gives.
       slots: a tree of floating-point leaves [k, ...].
       routes: where devices share the slots, how models travel between them: what
-        ``topology.routes_of`` gives for a mixing with these senders. Without them all
+        ``routes_of`` gives for a mixing with these senders. Without them all
         models go to all devices.
 
     Returns:

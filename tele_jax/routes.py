@@ -24,6 +24,8 @@ MAX_UNROLLED = 16
 """Longest sum of row-gathers written out: compile time grows with its length."""
 _MAX_ROUNDS = 64
 """Longest period whose rounds are written out as branches of one program."""
+_PLANNED: dict[int, "dict[int, tuple[Route, ...] | None]"] = {}
+"""Number of an array of senders, and of devices, to what was planned for them."""
 
 
 @struct.dataclass
@@ -31,7 +33,7 @@ class Leg:
     """What every device sends to the one ``distance`` places further on."""
 
     rows: Array
-    """int32[D, c]: which of its own slots; what is sent twice fills up short rows."""
+    """int32[D, c]: which of its own slots; slot 0 fills up short rows."""
     distance: int = struct.field(pytree_node=False)
 
 
@@ -80,11 +82,10 @@ def plan(senders: Array, num_devices: int) -> tuple[Route, ...] | None:
         weakref.finalize(senders, _PLANNED.pop, number)
     of_array = _PLANNED[number]
     if num_devices not in of_array:
-        of_array[num_devices] = _plan(np.asarray(senders), num_devices)
+        # Within somebody's jit, arrays made here would be its tracers, and not last.
+        with jax.ensure_compile_time_eval():
+            of_array[num_devices] = _plan(np.asarray(senders), num_devices)
     return of_array[num_devices]
-
-
-_PLANNED: dict[int, dict[int, tuple[Route, ...] | None]] = {}
 
 
 def _plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
@@ -121,7 +122,6 @@ def _route(senders: np.ndarray, num_devices: int) -> Route:
         models = np.unique(senders[on_leg])  # sorted, so device by device
         first = np.searchsorted(models, own * np.arange(num_devices + 1))
         length = np.diff(first).max()
-        # A device with less to send repeats its slot 0.
         rows = np.zeros((num_devices, length), np.int32)
         device, rank = models // own, np.arange(len(models)) - first[models // own]
         rows[device, rank] = models % own

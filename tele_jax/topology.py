@@ -100,7 +100,21 @@ def with_routes(part: Any) -> Any:
 
 
 def routes_of(topology: Topology, t: Array | int) -> Routes | None:
-    """How models travel between devices in round t; None: as XLA does it."""
+    """How models travel between devices in round t, for ``gossip.mix``.
+
+    Args:
+      topology: the topology of an algorithm, as its ``step`` sees it.
+      t: the round.
+
+    Returns:
+      ``Routes``, where ``simulate`` planned some: under a ``slot_mesh`` whose devices
+      divide the k slots of a ``Periodic``. Else None, and XLA brings all models to all
+      devices.
+
+    >>> from tele_jax import graphs
+    >>> routes_of(graphs.ring(8), 0) is None  # no mesh
+    True
+    """
     each = getattr(topology, "routes", None)
     return None if each is None else Routes(each, jnp.mod(t, len(each)))
 

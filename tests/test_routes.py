@@ -247,3 +247,16 @@ def test_chunks_under_routes_share_one_program():
         with helpers.compilations() as compiled_again:
             go(0.2, resume=go(0.2))
     assert compiled_again == []
+
+
+def test_a_plan_made_within_a_jit_may_be_used_after_it():
+    graph, task = graphs.ring(8), helpers.quadratic(8)
+
+    def go(key):
+        algorithm = tele.DSGD(graph, 0.1)
+        return tele.simulate(algorithm, task, jnp.ones(3), key, num_rounds=3).state
+
+    key = jax.random.key(0)
+    with jax.set_mesh(tele.slot_mesh(4)):
+        within = jax.jit(go)(key)
+        chex.assert_trees_all_close(go(key), within, rtol=1e-6)

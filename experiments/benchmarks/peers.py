@@ -3,12 +3,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
-from experiments.benchmarks.measure import num_cores
+from experiments.benchmarks import measure
+from experiments.benchmarks.measure import Record, num_cores
+
+Rate = Callable[[], float]
+"""Measures a program once: node-steps per second."""
 
 
 class Peer(NamedTuple):
@@ -59,6 +65,30 @@ def rate(peer: Peer, num_nodes: int, rounds: int, repeats: int) -> float:
     """
     said = _run(peer, num_nodes, f"--rounds={rounds}", f"--repeats={repeats}")
     return float(json.loads(said)["node_steps_per_s"])
+
+
+def compare(
+    ours: Rate, baselines: dict[str, Rate], other: str, variant: Rate, passes: int
+) -> Iterator[Record]:
+    """Ours in turns with every baseline, and with a variant of ours called ``other``.
+
+    Baselines that fail are left out, and that is said.
+    """
+    for name, baseline in baselines.items():
+        try:
+            rates = np.array([(ours(), baseline(), variant()) for _ in range(passes)])
+        except RuntimeError as error:
+            print(f"left out, {error}", file=sys.stderr)
+            continue
+        own, others, varied = rates.T
+        yield {
+            "baseline": name,
+            "baseline node-steps/s": float(np.median(others)),
+            "ours": float(np.median(own)),
+            **measure.quotient(own, others),
+            f"ours, {other}": float(np.median(varied)),
+            f"ratio, {other}": float(np.median(varied / others)),
+        }
 
 
 def checksum(peer: Peer, num_nodes: int) -> tuple[float, float]:

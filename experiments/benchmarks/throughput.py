@@ -1,16 +1,12 @@
 """How many node-steps a second: LeNet on 28 x 28 images, batch 32, DSGD on a ring."""
 
 import sys
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from experiments.benchmarks import measure, peers, work
 from experiments.benchmarks.measure import Program, Record
-
-Rate = Callable[[], float]
-"""Measures a program once: node-steps per second."""
 
 
 def throughput(
@@ -29,7 +25,7 @@ def throughput(
     for the fastest that one would write in PyTorch.
     """
 
-    def timed(program: Program) -> Rate:
+    def timed(program: Program) -> peers.Rate:
         return partial(measure.rate, program, num_nodes * rounds, repeats)
 
     mesh, alone = work.mesh(num_nodes), work.mesh(1)
@@ -47,13 +43,8 @@ def throughput(
         baselines[peer.name] = partial(peers.rate, peer, num_nodes, rounds, repeats)
 
     records = []
-    for name, baseline in baselines.items():
-        try:
-            rates = np.array([(ours(), baseline(), normed()) for _ in range(passes)])
-        except RuntimeError as error:
-            print(f"left out, {error}", file=sys.stderr)
-            continue
-        record = _record(name, num_nodes, rates)
+    for record in peers.compare(ours, baselines, "GroupNorm", normed, passes):
+        name, record["nodes"] = record["baseline"], num_nodes
         if (least := _expected(name, num_nodes)) is not None:
             record = measure.judged(record, at_least=least)
         records.append(record)
@@ -68,19 +59,6 @@ def _expected(name: str, num_nodes: int) -> float | None:
     if name == "torch_vmap --compile":
         return 1.2 if num_nodes >= 64 else 1.0
     return None
-
-
-def _record(name: str, num_nodes: int, rates: np.ndarray) -> Record:
-    ours, baseline, normed = rates.T
-    return {
-        "baseline": name,
-        "nodes": num_nodes,
-        "baseline node-steps/s": float(np.median(baseline)),
-        "ours": float(np.median(ours)),
-        **measure.quotient(ours, baseline),
-        "ours, GroupNorm": float(np.median(normed)),
-        "ratio, GroupNorm": float(np.median(normed / baseline)),
-    }
 
 
 def checksums(others: list[peers.Peer], num_nodes: int = 16) -> list[Record]:

@@ -7,7 +7,6 @@ without GroupNorm.
 """
 
 import functools
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -31,48 +30,26 @@ def training(
     num_nodes: int, others: list[peers.Peer], *, repeats: int, passes: int
 ) -> list[Record]:
     """One line for every baseline; the second column of ours is on one device."""
+
+    def timed(program: Program) -> peers.Rate:
+        return functools.partial(measure.rate, program, num_nodes * ROUNDS, repeats)
+
     ours, alone = (
-        functools.partial(
-            measure.rate, _epoch(num_nodes, mesh), num_nodes * ROUNDS, repeats
-        )
-        for mesh in (work.mesh(num_nodes), work.mesh(1))
+        timed(_epoch(num_nodes, mesh)) for mesh in (work.mesh(num_nodes), work.mesh(1))
     )
     plain = work.by_lax_conv(num_nodes, ROUNDS, "vmap")
-    baselines = {
-        "vmap(lax.conv)": functools.partial(
-            measure.rate, plain, num_nodes * ROUNDS, repeats
-        )
-    }
+    baselines = {"vmap(lax.conv)": timed(plain)}
     for peer in others:
         if peer.name == _STRONGEST:
             baselines[peer.name] = functools.partial(
                 peers.rate, peer, num_nodes, ROUNDS, repeats
             )
-    records = []
-    for name, baseline in baselines.items():
-        try:
-            rates = np.array([(ours(), baseline(), alone()) for _ in range(passes)])
-        except RuntimeError as error:
-            print(f"left out, {error}", file=sys.stderr)
-            continue
-        record = _record(name, num_nodes, rates)
-        if name == _STRONGEST:
-            record = measure.judged(record, at_least=1.0)
-        records.append(record)
-    return records
-
-
-def _record(name: str, num_nodes: int, rates: np.ndarray) -> Record:
-    ours, baseline, alone = rates.T
-    return {
-        "baseline": name,
-        "nodes": num_nodes,
-        "baseline node-steps/s": float(np.median(baseline)),
-        "ours, training": float(np.median(ours)),
-        **measure.quotient(ours, baseline),
-        "ours, one device": float(np.median(alone)),
-        "ratio, one device": float(np.median(alone / baseline)),
-    }
+    return [
+        measure.judged(record, at_least=1.0)
+        if record["baseline"] == _STRONGEST
+        else record
+        for record in peers.compare(ours, baselines, "one device", alone, passes)
+    ]
 
 
 def _epoch(num_nodes: int, mesh: Mesh) -> Program:
