@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from tele_jax import _checks as checks
 from tele_jax import metrics
+from tele_jax._routing import with_routes
 from tele_jax._types import Array, Key, Metrics, Params, Slots
 from tele_jax.algorithms.base import Algorithm, Info
 from tele_jax.network.checks import check_network
 from tele_jax.run import Run, concatenate
 from tele_jax.tasks.base import Task
-from tele_jax.topology import with_routes
 
 Observe = Callable[[Slots, Task], Metrics]
 

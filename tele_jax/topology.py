@@ -4,8 +4,7 @@ A round of gossip is X ← X W with the models as columns of X, so column i of W
 the weights with which slot i averages what it receives.
 """
 
-import dataclasses
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +12,8 @@ import numpy as np
 from flax import struct
 
 from tele_jax._types import Array
-from tele_jax.devices import AXIS
 from tele_jax.mixing import AnyMixing, Mixing, matrix, unstack
-from tele_jax.routes import Route, Routes, plan
+from tele_jax.routes import Route, Routes
 
 _TOLERANCE = 1e-5
 """How far a column or row sum may be from 1: matrices given in float32 pass."""
@@ -74,29 +72,6 @@ class Periodic:
         """
         round_in_period = jnp.mod(t, self.period)
         return Mixing(self.senders[round_in_period], self.weights[round_in_period])
-
-
-def with_routes(part: Any) -> Any:
-    """An algorithm whose topology has routes, where the devices of a mesh share slots.
-
-    Only a ``Periodic`` that is not part of another topology gets any. Of one that is
-    traced, as under a ``vmap`` over topologies, nothing is known on the host.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    if AXIS not in mesh.axis_names:
-        return part
-
-    def is_topology(node: Any) -> bool:
-        return callable(getattr(node, "at", None)) and hasattr(node, "num_slots")
-
-    def add(node: Any) -> Any:
-        # A subclass may have another ``at``.
-        if type(node) is not Periodic or isinstance(node.senders, jax.core.Tracer):
-            return node
-        routes = plan(node.senders, mesh.shape[AXIS])
-        return dataclasses.replace(node, routes=routes)
-
-    return jax.tree.map(add, part, is_leaf=is_topology)
 
 
 def routes_of(topology: Topology, t: Array | int) -> Routes | None:

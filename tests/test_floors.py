@@ -24,6 +24,7 @@ FLOORS = {
     "topology.py": 1,
     "graphs": 1,
     "routes.py": 1,
+    "_routing.py": 1,
     "gossip.py": 1,
     "devices.py": 1,
     "tasks": 1,

@@ -12,6 +12,7 @@ import pytest
 
 import tele_jax as tele
 from tele_jax import gossip, routes, topology
+from tele_jax._routing import with_routes
 from tests import helpers
 
 graphs = tele.graphs
@@ -73,7 +74,7 @@ def test_what_has_no_routes_gossips_all_the_same(build, num_slots, num_devices):
     slots = jax.random.normal(jax.random.key(0), (num_slots, 3))
     alone = gossip.mix(graph.at(0), slots)
     with jax.set_mesh(tele.slot_mesh(num_devices)):
-        assert topology.routes_of(topology.with_routes(graph), 0) is None
+        assert topology.routes_of(with_routes(graph), 0) is None
         shared = jax.jit(lambda x: gossip.mix(graph.at(0), x))(slots)
     chex.assert_trees_all_close(shared, alone, rtol=1e-6)
 
@@ -115,7 +116,7 @@ def test_gossip_by_routes_is_gossip(dtype, num_senders):
         return gossip.mix(graph.at(t), slots, topology.routes_of(graph, t))
 
     with jax.set_mesh(tele.slot_mesh(4)):
-        routed = topology.with_routes(graph)
+        routed = with_routes(graph)
         assert routed.routes is not None
         shared = [jax.jit(gossip_at)(routed, jnp.int32(t)) for t in range(5)]
     for t, found in enumerate(shared):
@@ -197,7 +198,7 @@ def test_random_rounds_bring_all_models_everywhere(monkeypatch):
 
 def test_without_a_mesh_nothing_is_planned():
     graph = graphs.ring(8)
-    assert topology.with_routes(graph) is graph
+    assert with_routes(graph) is graph
     assert topology.routes_of(graph, 0) is None
 
 
@@ -209,7 +210,7 @@ def test_topologies_may_be_swept_under_a_mesh(what):
 
     def go(leaf):
         swept = algorithm.replace(topology=graph.replace(**{what: leaf}))
-        planned.append(topology.with_routes(swept).topology.routes is not None)
+        planned.append(with_routes(swept).topology.routes is not None)
         return tele.simulate(
             swept, helpers.quadratic(8), jnp.ones(3), jax.random.key(0), num_rounds=3
         ).state.params
@@ -230,7 +231,7 @@ class Backwards(topology.Periodic):
 def test_only_the_class_itself_is_planned():
     graph = Backwards(graphs.ring(8).senders, graphs.ring(8).weights)
     with jax.set_mesh(tele.slot_mesh(4)):
-        assert topology.with_routes(graph) is graph
+        assert with_routes(graph) is graph
 
 
 def test_chunks_under_routes_share_one_program():
