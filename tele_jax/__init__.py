@@ -25,6 +25,7 @@ from tele_jax.mixing import Mixing as Mixing
 from tele_jax.network.failures import Failures as Failures
 from tele_jax.network.network import Network as Network
 from tele_jax.network.timed import Timed as Timed
+from tele_jax.processes import connect as connect
 from tele_jax.run import Run as Run
 from tele_jax.run import concatenate as concatenate
 from tele_jax.search import search as search

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from tele_jax import processes
 from tele_jax._progress import new_log
 from tele_jax.run import Run
 
@@ -13,7 +14,7 @@ class InMemory:
     def __init__(self, start: Run) -> None:
         self.log = new_log("drive")
         self.tail, self.stopped = start, False
-        self._parts = [jax.device_get((start.rounds, start.metrics, start.info))]
+        self._parts = [processes.fetch((start.rounds, start.metrics, start.info))]
 
     def __enter__(self) -> "InMemory":
         return self

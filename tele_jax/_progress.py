@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
+from tele_jax import processes
 from tele_jax.compilations import count_compilations
 from tele_jax.metrics import elapsed
 from tele_jax.run import Run
@@ -22,8 +23,11 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 def new_log(name: str) -> logging.Logger:
-    """A logger of which people see the warnings."""
+    """A logger of which people see the warnings, those of the first process."""
     log = logging.Logger(name)
+    if not processes.is_first():
+        log.addHandler(logging.NullHandler())
+        return log
     shown = logging.StreamHandler()
     shown.setLevel(logging.WARNING)
     log.addHandler(shown)
@@ -161,7 +165,7 @@ def _diverged_slots(chunk: Run) -> str:
     """
     if np.ndim(chunk.rounds) > 1:
         return ""
-    leaves = jax.tree.leaves(jax.device_get(chunk.state.params))
+    leaves = jax.tree.leaves(processes.fetch(chunk.state.params))
     bad = [~np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1) for leaf in leaves]
     slots = np.flatnonzero(np.any(bad, axis=0))
     if not len(slots):

@@ -43,7 +43,7 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
       A ``jax.sharding.Mesh``, whose one axis is called "slots".
 
     Raises:
-      ValueError: there are not so many devices.
+      ValueError: there are not so many devices, or a process has none of them.
 
     >>> slot_mesh(1).size
     1
@@ -57,9 +57,16 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
             f"{len(available)}, for so many devices there are; of a CPU, make more "
             'with jax.config.update("jax_num_cpu_devices", ...) before its first use.'
         )
-    return jax.make_mesh(
-        (num_devices,), (AXIS,), (AxisType.Auto,), devices=available[:num_devices]
-    )
+    chosen = available[:num_devices]
+    missing = {device.process_index for device in available[num_devices:]}
+    missing -= {device.process_index for device in chosen}
+    if missing:
+        raise ValueError(
+            f"slot_mesh: got num_devices={num_devices}, of which process "
+            f"{min(missing)} has none, expected some for every process; leave "
+            "num_devices out, or start fewer processes."
+        )
+    return jax.make_mesh((num_devices,), (AXIS,), (AxisType.Auto,), devices=chosen)
 
 
 def over_slots(
@@ -88,7 +95,7 @@ def over_slots(
     """
     here = functools.partial(_in_blocks, function, at_once)
     mesh = jax.sharding.get_abstract_mesh()
-    if AXIS not in mesh.axis_names:
+    if mesh.empty:
         return here(shared, *of_slots)
     _check(mesh)
     own = PartitionSpec(AXIS)
@@ -126,9 +133,10 @@ def stack(params: Params, num_slots: int) -> Slots:
 
 def _check(mesh: AbstractMesh) -> None:
     if AXIS not in mesh.auto_axes:
+        axes = ", ".join(map(repr, mesh.axis_names))
         raise ValueError(
-            f'over_slots: got a mesh whose axis "{AXIS}" is not Auto, expected one '
-            "that is; make the mesh with slot_mesh()."
+            f"over_slots: got a mesh with the axes {axes}, expected an Auto axis "
+            f'"{AXIS}"; make the mesh with slot_mesh().'
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from tele_jax import processes
 from tele_jax._in_memory import InMemory
 from tele_jax._progress import Progress, nobody_is_left
 from tele_jax.callbacks import Callback
@@ -84,7 +85,8 @@ def drive(
     _check(num_rounds, rounds_per_chunk, rounds_per_checkpoint, minutes_per_checkpoint)
     if directory is None or directory.force:  # there is nothing to go on from
         _check_rest(rounds_per_chunk, num_rounds, 0)
-    with _signals() as caught, Progress(label, num_rounds, shown=progress) as shown:
+    told = progress and processes.is_first()
+    with _signals() as caught, Progress(label, num_rounds, shown=told) as shown:
         start = simulate_chunk(0, None)
         with InMemory(start) if directory is None else directory.open(start) as record:
             _check_rest(rounds_per_chunk, num_rounds, record.num_done)
@@ -94,7 +96,7 @@ def drive(
             try:
                 for chunk in _chunks(simulate_chunk, record, *length, caught):
                     record.stopped = nobody_is_left(chunk) or _ends(stop, chunk)
-                    for callback in callbacks:
+                    for callback in callbacks if processes.is_first() else ():
                         callback(chunk)
                     if due():
                         record.save()
@@ -109,7 +111,7 @@ def drive(
 
 
 def _ends(stop: Callable[[Run], bool] | None, chunk: Run) -> bool:
-    return stop is not None and bool(stop(chunk))
+    return processes.any_of(stop is not None and bool(stop(chunk)))[0]
 
 
 def _chunks(
@@ -120,12 +122,12 @@ def _chunks(
     caught: list[int],
 ) -> Iterator[Run]:
     """The chunks that are left, each recorded; a signal ends them."""
-    while record.num_done < num_rounds and not (record.stopped or caught):
+    while record.num_done < num_rounds and not (record.stopped or _any(caught)):
         before = record.tail
         chunk = simulate_chunk(rounds_per_chunk, before)
         if not _is_ready(chunk, caught):
             return
-        seen = jax.device_get((chunk.rounds, chunk.metrics, chunk.info))
+        seen = processes.fetch((chunk.rounds, chunk.metrics, chunk.info))
         chunk = Run(chunk.state, *seen)
         # As short as the start, so that all chunks begin with arrays of one shape.
         rounds = jax.device_put(seen[0][..., -1:])
@@ -136,16 +138,22 @@ def _chunks(
 def _is_ready(run: Run, caught: list[int]) -> bool:
     """Wait for the devices; False if a signal comes first.
 
-    ``block_until_ready`` would keep signals waiting for as long as the chunk takes.
+    ``block_until_ready`` would keep signals waiting for as long as the chunk takes. Of
+    many processes none leaves within a chunk, which the others could not end.
     """
     pause = 1e-4
     leaves: list[Any] = jax.tree.leaves(run)
     while not all(leaf.is_ready() for leaf in leaves):
-        if caught:
+        if caught and jax.process_count() == 1:
             return False
         time.sleep(pause)
         pause = min(2 * pause, 0.02)
     return True
+
+
+def _any(caught: list[int]) -> bool:
+    """Whether a signal came, to any process."""
+    return processes.any_of(bool(caught))[0]
 
 
 @contextlib.contextmanager
@@ -191,7 +199,7 @@ class _Due:
     def __call__(self) -> bool:
         rounds, seconds = self._record.num_done, time.monotonic()
         many = self._rounds is not None and rounds - self._last[0] >= self._rounds
-        if many or seconds - self._last[1] >= self._seconds:
+        if processes.any_of(many or seconds - self._last[1] >= self._seconds)[0]:
             self._last = rounds, seconds
             return True
         return False

@@ -215,10 +215,22 @@ def test_more_devices_than_slots_compute_what_one_does():
     chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
 
 
+def test_a_mesh_without_slots_is_refused():
+    with (
+        jax.set_mesh(jax.make_mesh((2,), ("nodes",))),
+        pytest.raises(
+            ValueError, match="axes 'nodes', expected an Auto axis \"slots\""
+        ),
+    ):
+        _simulate("dsgd", "ring", jax.random.key(0))
+
+
 def test_a_mesh_of_explicit_axes_is_refused():
     with (
         jax.set_mesh(jax.make_mesh((2,), ("slots",))),
-        pytest.raises(ValueError, match=r"axis \"slots\" is not Auto.*slot_mesh"),
+        pytest.raises(
+            ValueError, match=r"the axes 'slots', expected an Auto axis.*slot_mesh"
+        ),
     ):
         _simulate("dsgd", "ring", jax.random.key(0))
 

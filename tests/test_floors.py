@@ -18,6 +18,7 @@ FLOORS = {
     "_types.py": 0,
     "tree.py": 0,
     "compilations.py": 0,
+    "processes.py": 0,
     "draw.py": 1,
     "mixing.py": 1,
     "rewiring.py": 1,
@@ -45,6 +46,7 @@ FLOORS = {
     "_in_memory.py": 4,
     "_progress.py": 4,
     "driver.py": 4,
+    "launch.py": 5,
     "__init__.py": 5,
 }
 """Every file or folder of the package: it imports from no higher floor."""

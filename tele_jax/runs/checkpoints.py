@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from tele_jax import processes
 from tele_jax.runs.provenance import digest
 
 _KEPT = 3
@@ -66,10 +67,12 @@ class Checkpoints:
 
     def set_aside(self, num_done: int) -> None:
         """Move a checkpoint out of the way, to ``damaged/`` beside the folder."""
-        damaged = self._folder.parent / "damaged"
-        damaged.mkdir(exist_ok=True)
-        place = damaged / f"{num_done}-{time.time_ns()}"
-        (self._folder / str(num_done)).rename(place)
+        if processes.is_first():
+            damaged = self._folder.parent / "damaged"
+            damaged.mkdir(exist_ok=True)
+            place = damaged / f"{num_done}-{time.time_ns()}"
+            (self._folder / str(num_done)).rename(place)
+        processes.wait_for_all()
         self._manager.reload()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tele_jax import processes
 from tele_jax.algorithms.base import reported
 from tele_jax.run import Run
 
@@ -31,10 +32,14 @@ class Curves:
     def __init__(self, folder: Path, start: Run) -> None:
         self._folder, self._start = folder, start
         self._batch = np.shape(start.rounds)[:-1]
-        folder.mkdir(exist_ok=True)
+        self._writes = processes.is_first()
+        if self._writes:
+            folder.mkdir(exist_ok=True)
 
     def add(self, chunk: Run, first: int, last: int) -> None:
         """Write rows first … last of a chunk, whose curves are on the host."""
+        if not self._writes:
+            return
         table = pa.table(dict(self._columns(chunk, first, last)))
         name = f"rounds-{first:012}-{last:012}"
         unfinished = self._folder / f".{name}.parquet"  # which readers pass over
@@ -72,6 +77,8 @@ class Curves:
 
     def forget(self, last_round: int) -> None:
         """Remove the rows after a round, and what was never renamed into place."""
+        if not self._writes:
+            return
         kept = {path for _, last, path in self.parts() if last <= last_round}
         for pattern in ("rounds-*.parquet", ".rounds-*.parquet"):
             for path in self._folder.glob(pattern):

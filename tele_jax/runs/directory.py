@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from tele_jax import processes
+from tele_jax._progress import new_log
 from tele_jax.run import Run
 from tele_jax.runs.checkpoints import Checkpoints
 from tele_jax.runs.guards import locked, logged
@@ -124,6 +126,27 @@ def open_folder(
         or was made by another config, data or code.
     """
     identity = {"config": json.loads(config_to_json(config)), "made_by": dict(made_by)}
+    for part in identity.values():
+        processes.check_alike("RunDirectory", part)
+    opened = _opened(path, config, identity, override, force)
+    with processes.first_opens(opened, new_log(str(path))) as log:
+        if not (path / "environment.json").exists():
+            raise ValueError(
+                f"RunDirectory: process {jax.process_index()} does not see {path}; "
+                "name a folder on a disk that all processes share."
+            )
+        yield log
+
+
+@contextlib.contextmanager
+def _opened(
+    path: Path,
+    config: Any,
+    identity: dict[str, Any],
+    override: Sequence[str],
+    force: bool,
+) -> Iterator[logging.Logger]:
+    """The same, on the process that writes."""
     _create(path, config, identity)
     with locked(path):
         stored = _identity_of(path)

@@ -18,6 +18,8 @@ import numpy as np
 from cattrs import BaseValidationError, transform_error
 from cattrs.preconf.json import make_converter
 
+from tele_jax import processes
+
 Config = TypeVar("Config")
 
 PACKAGES = ("tele_jax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -123,6 +125,7 @@ def digest(data: Any) -> str:
             leaf.dtype, jax.dtypes.prng_key
         ):
             leaf = jax.random.key_data(leaf)
+        leaf = processes.fetch(leaf)
         found.update(f"{np.shape(leaf)} {np.asarray(leaf).dtype}".encode())
         found.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
     return found.hexdigest()

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 
+from tele_jax import processes
 from tele_jax.run import Run
 from tele_jax.runs.checkpoints import Checkpoints
 from tele_jax.runs.curves import Curves
@@ -23,11 +23,13 @@ class Record:
         self._path, self._checkpoints = path, checkpoints
         self._start, self.log = start, log
         self._curves = Curves(path / "metrics", start)
+        processes.check_alike("RunDirectory", {"checkpoints": checkpoints.rounds})
         self.tail, self.stopped = self._newest()
         """Where to go on, and whether a rule said that this is the end."""
+        processes.wait_for_all()  # until all have read
         self._curves.forget(self.num_done)
         if not checkpoints.rounds:
-            seen = jax.device_get((start.rounds, start.metrics, start.info))
+            seen = processes.fetch((start.rounds, start.metrics, start.info))
             with self._writing():
                 self._curves.add(Run(start.state, *seen), 0, 0)
             # From now on a folder without a checkpoint is one that has lost it.
@@ -77,6 +79,8 @@ class Record:
         try:
             yield
         except Exception as error:
+            if processes.lost(error):
+                raise
             self.log.info("cannot write: %s", error)
             reason = getattr(error, "strerror", None) or _last_words(error)
             raise OSError(

@@ -1,0 +1,142 @@
+"""Start processes that simulate together on this machine, and end them together.
+
+    python -m tele_jax.launch 4 script.py --its --flags
+    python -m tele_jax.launch 4 -m package.module --its --flags
+
+The script calls ``tele_jax.connect()`` first of all. The terminal shows process 0. As
+soon as a process dies the others are stopped, and what it said last is shown. On a
+cluster, where SLURM or Kubernetes start the processes, this is not needed.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import IO
+
+from tele_jax.processes import ADDRESS, INDEX, LOST, NUMBER
+
+Process = subprocess.Popen[bytes]
+
+_PATIENCE_S = 5.0
+"""Between asking a process to end and killing it."""
+_SHOWN = 2000
+"""Characters of what a dead process said last."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "python -m tele_jax.launch",
+        description="Start processes that simulate together on this machine.",
+    )
+    parser.add_argument("number", type=int, help="how many processes")
+    parser.add_argument(
+        "command",
+        nargs=argparse.REMAINDER,
+        help="a script, or -m and a module, with its flags",
+    )
+    given = parser.parse_args(arguments)
+    if given.number < 1:
+        parser.error(f"got {given.number} processes, expected at least 1")
+    if not given.command:
+        parser.error("got no script, expected one, or -m and a module")
+    return launch(given.number, given.command)
+
+
+def launch(number: int, command: Sequence[str]) -> int:
+    """Start them, and wait; 0 if all end well, else the exit code of the first to die.
+
+    Args:
+      number: how many processes.
+      command: what follows ``python``.
+    """
+    with contextlib.ExitStack() as stack:
+        said: list[IO[bytes] | None] = [None]
+        for _ in range(1, number):
+            said.append(stack.enter_context(tempfile.TemporaryFile()))
+        processes = _start(command, said)
+        codes = _wait(processes)
+        if not any(codes):
+            return 0
+        _stop(processes)
+        dead = _culprit(codes)
+        if (output := said[dead]) is not None:
+            output.seek(0)
+            sys.stderr.write(output.read().decode(errors="replace")[-_SHOWN:])
+    code = processes[dead].returncode
+    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+    print(
+        f"launch: process {dead} of {number} ended {how}, so all were stopped; a run "
+        "with a directory goes on from its newest checkpoint when it is started again.",
+        file=sys.stderr,
+    )
+    return 128 - code if code < 0 else code
+
+
+def _start(command: Sequence[str], said: Sequence[IO[bytes] | None]) -> list[Process]:
+    """A process for each place to write to; None is the terminal."""
+    address = f"127.0.0.1:{_free_port()}"
+    shared = {**os.environ, ADDRESS: address, NUMBER: str(len(said))}
+    return [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env={**shared, INDEX: str(index)},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C comes once, by way of the launcher
+        )
+        for index, output in enumerate(said)
+    ]
+
+
+def _wait(processes: list[Process]) -> list[int | None]:
+    """Until all have ended or one has failed; signals are handed on."""
+    caught: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: caught.append(number))
+    while (codes := [process.poll() for process in processes]).count(None):
+        if any(codes):
+            break
+        while caught:  # a run with a directory writes a checkpoint now
+            heard = caught.pop()
+            for process in processes:
+                process.send_signal(heard)
+        time.sleep(0.05)
+    return codes
+
+
+def _stop(processes: list[Process]) -> None:
+    """End those that are left."""
+    # The others wait for it within a program of XLA, where no Python signal is heard.
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _PATIENCE_S
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _culprit(codes: Sequence[int | None]) -> int:
+    """The process that died of itself; jax aborts those that lost another one."""
+    dead = [index for index, code in enumerate(codes) if code]
+    return next((i for i in dead if codes[i] not in (-signal.SIGABRT, LOST)), dead[0])
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

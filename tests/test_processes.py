@@ -1,0 +1,160 @@
+"""Many processes on this machine: the numbers of one, and an end when one dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+import tele_jax as tele
+from tele_jax import launch, processes
+from tests import together
+
+PROGRAM = Path(together.__file__)
+pytestmark = pytest.mark.skipif(
+    not Path("/proc").exists(), reason="processes are told apart by /proc"
+)
+
+
+def start(number, folder, case):
+    """The documented command."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tele_jax.launch", str(number), PROGRAM, folder, case],
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[1]), "XLA_FLAGS": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(launched, seconds=300):
+    """Its exit code and what it said."""
+    said, _ = launched.communicate(timeout=seconds)
+    return launched.returncode, said
+
+
+def wait_for(path, launched, seconds=200):
+    """Until a file is there."""
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert launched.poll() is None, launched.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def process_number(index, folder):
+    """The number by which the system knows a process of the run in that folder."""
+    for entry in Path("/proc").iterdir():
+        try:
+            told = (entry / "environ").read_bytes().split(b"\0")
+            line = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"{processes.INDEX}={index}".encode() in told and bytes(folder) in line:
+            return int(entry.name)
+    raise AssertionError(f"process {index} is not there")
+
+
+def expected(folder, case, num_devices):
+    """The same in this process."""
+    with jax.set_mesh(tele.slot_mesh(num_devices)):
+        return together.results(folder, case)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_processes_compute_what_one_does(number, tmp_path):
+    code, said = finish(start(number, tmp_path, "algorithms"))
+    assert code == 0, said
+    found = dict(np.load(tmp_path / "result.npz"))
+    assert found.pop("processes") == number
+    chex.assert_trees_all_close(
+        found, expected(tmp_path, "algorithms", number), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_dead_process_ends_the_run_which_then_goes_on(dead, tmp_path):
+    launched = start(2, tmp_path, "slow")
+    wait_for(tmp_path / "run" / "checkpoints" / "20", launched)
+    os.kill(process_number(dead, tmp_path), signal.SIGKILL)
+    killed = time.monotonic()
+    code, said = finish(launched, seconds=30)
+    assert time.monotonic() - killed < 30
+    assert code == 128 + signal.SIGKILL
+    assert said.splitlines()[-1] == (
+        f"launch: process {dead} of 2 ended by signal SIGKILL, so all were stopped; a "
+        "run with a directory goes on from its newest checkpoint when it is started "
+        "again."
+    )
+    assert "Traceback" not in said
+    code, said = finish(start(2, tmp_path, "driven"))
+    assert code == 0, said
+    found = dict(np.load(tmp_path / "result.npz"))
+    del found["processes"]
+    whole = expected(tmp_path / "whole", "driven", 2)
+    chex.assert_trees_all_close(found, whole, rtol=1e-5, atol=1e-6)
+    # It went on: the log of the second start does not begin at the first round.
+    begun = [
+        int(line.split()[-1])
+        for line in (tmp_path / "run" / "log.txt").read_text().splitlines()
+        if "begins at round" in line
+    ]
+    assert begun[0] == 0
+    assert begun[1] >= 20
+
+
+def test_sigterm_stops_all_with_a_checkpoint(tmp_path):
+    launched = start(2, tmp_path, "slow")
+    wait_for(tmp_path / "run" / "checkpoints" / "10", launched)
+    launched.terminate()
+    code, said = finish(launched, seconds=60)
+    assert code == 128 + signal.SIGTERM
+    assert "interrupted after" in said
+    assert "ended by signal SIGTERM" in said
+
+
+def test_configs_that_differ_between_processes_are_named(tmp_path):
+    code, said = finish(start(2, tmp_path, "configs"))
+    assert code == 1
+    assert "RunDirectory: process 1 has rate 1.1, and process 0 0.1" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("localhost:1", 2), "expected all three or none"),
+        (("localhost", 2, 1), 'expected "host:port"'),
+        ((":80", 2, 1), 'expected "host:port"'),
+        (("localhost:1", 2, 2), "got process_id=2, expected 0 to 1"),
+        (("localhost:1", 2, 1), "nobody answers at localhost:1 for 0.1 s"),
+    ],
+)
+def test_connect_refuses(settings, words):
+    with pytest.raises(ValueError, match=f"connect: .*{words}"):
+        tele.connect(*settings, timeout=0.1)
+
+
+def test_facts_that_differ_are_named(monkeypatch):
+    monkeypatch.setattr(
+        processes, "_told_by_all", lambda words: [words, '{"jax": "0.9"}', words]
+    )
+    words = "connect: process 1 has jax '0.9', and process 0 '0.10'; start all"
+    with pytest.raises(ValueError, match=words):
+        processes.check_alike("connect", {"jax": "0.10"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["0", "x.py"], "at least 1"), (["2"], "no script"), (["two"], "invalid int")],
+)
+def test_launch_refuses(arguments, words, capsys):
+    with pytest.raises(SystemExit):
+        launch.main(arguments)
+    assert words in capsys.readouterr().err

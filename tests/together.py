@@ -1,0 +1,99 @@
+"""A program for test_processes: simulate with all processes there are.
+
+    python tests/together.py FOLDER CASE
+
+Process 0 writes what came out to FOLDER/result.npz.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import tele_jax as tele
+from tele_jax import processes
+from tele_jax.driver import drive
+from tele_jax.runs import RunDirectory
+
+NODES, SLOTS = 19, 8
+ROUNDS, CHUNK = 60, 10
+
+
+def algorithms():
+    """Each with its own way of gossip: permuted, reduced, gathered; and memory."""
+    momentum = jax.tree_util.Partial(optax.trace, decay=0.9)
+    return {
+        "ring": tele.Teleportation(tele.graphs.ring(SLOTS), 0.1, direction=momentum),
+        "complete": tele.DSGD(tele.graphs.complete(NODES), 0.1),
+        "random": tele.Teleportation(
+            tele.graphs.random_matching(SLOTS, jax.random.key(2)), 0.1
+        ),
+    }
+
+
+def task():
+    """Noisy least squares."""
+    return tele.tasks.least_squares(
+        jax.random.key(0), num_nodes=NODES, dim=4, heterogeneity=1.0, noise=0.5
+    )
+
+
+def simulate(algorithm, num_rounds=20, resume=None):
+    """Some rounds from the one start."""
+    return tele.simulate(
+        *(algorithm, task(), jnp.ones(4), jax.random.key(1)),
+        num_rounds=num_rounds,
+        eval_every=CHUNK if num_rounds else None,
+        resume=resume,
+    )
+
+
+def driven(folder, rate, pause):
+    """A run in a directory."""
+
+    def chunk(num_rounds, resume):
+        time.sleep(pause)
+        ring = tele.graphs.ring(SLOTS)
+        return simulate(tele.Teleportation(ring, rate), num_rounds, resume)
+
+    return drive(
+        chunk,
+        num_rounds=ROUNDS,
+        rounds_per_chunk=CHUNK,
+        rounds_per_checkpoint=CHUNK,
+        directory=RunDirectory(folder / "run", {"rate": rate}, task()),
+    )
+
+
+def results(folder, case):
+    """Name to array, whole on every process."""
+    if case == "algorithms":
+        runs = {name: simulate(each) for name, each in algorithms().items()}
+    else:
+        index = jax.process_index() if case == "configs" else 0
+        pause = 0.5 if case == "slow" else 0.0
+        runs = {"driven": driven(folder, 0.1 + index, pause)}
+    found = {
+        f"{name}/{i}": leaf
+        for name, run in runs.items()
+        for i, leaf in enumerate(jax.tree.leaves((run.state.params, run.metrics)))
+    }
+    return processes.fetch(found)
+
+
+def main():
+    """Entry point."""
+    folder, case = Path(sys.argv[1]), sys.argv[2]
+    tele.connect(timeout=60)
+    with jax.set_mesh(tele.slot_mesh()):
+        found = results(folder, case)
+    if processes.is_first():
+        np.savez(folder / "result.npz", processes=jax.process_count(), **found)
+
+
+if __name__ == "__main__":
+    main()
