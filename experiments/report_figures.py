@@ -129,6 +129,14 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
 
 def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    rows = -(-len(labels) // columns)
+    rows = 1 + -(-len(labels) // columns)
     figure.tight_layout(rect=(0, 0.06 + 0.035 * rows, 1, 1))
-    figure.legend(handles, labels, loc="lower center", ncols=columns, fontsize="small")
+    figure.legend(
+        handles,
+        labels,
+        loc="lower center",
+        ncols=columns,
+        fontsize="small",
+        title="mean of the seeds; band: from the worst to the best",
+        title_fontsize="small",
+    )

@@ -20,12 +20,12 @@ from tele_jax.algorithms.unreliable_teleportation import (
 from tele_jax.analysis import contraction as contraction
 from tele_jax.candidates import Search as Search
 from tele_jax.candidates import plan_waves as plan_waves
+from tele_jax.connection import connect as connect
 from tele_jax.devices import slot_mesh as slot_mesh
 from tele_jax.mixing import Mixing as Mixing
 from tele_jax.network.failures import Failures as Failures
 from tele_jax.network.network import Network as Network
 from tele_jax.network.timed import Timed as Timed
-from tele_jax.processes import connect as connect
 from tele_jax.run import Run as Run
 from tele_jax.run import concatenate as concatenate
 from tele_jax.search import search as search

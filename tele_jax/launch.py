@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from tele_jax.processes import ADDRESS, INDEX, LOST, NUMBER
+from tele_jax.connection import ADDRESS, INDEX, LOST, NUMBER
 
 Process = subprocess.Popen[bytes]
 

@@ -19,6 +19,7 @@ FLOORS = {
     "tree.py": 0,
     "compilations.py": 0,
     "processes.py": 0,
+    "connection.py": 0,
     "draw.py": 1,
     "mixing.py": 1,
     "rewiring.py": 1,

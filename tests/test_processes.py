@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tele_jax as tele
-from tele_jax import launch, processes
+from tele_jax import connection, launch, processes
 from tests import together
 
 PROGRAM = Path(together.__file__)
@@ -56,7 +56,7 @@ def process_number(index, folder):
             line = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if f"{processes.INDEX}={index}".encode() in told and bytes(folder) in line:
+        if f"{connection.INDEX}={index}".encode() in told and bytes(folder) in line:
             return int(entry.name)
     raise AssertionError(f"process {index} is not there")
 
@@ -129,7 +129,7 @@ def test_configs_that_differ_between_processes_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (("localhost:1", 2), "expected all three or none"),
+        (("localhost:1", 2), "process_id=None, expected all three or none"),
         (("localhost", 2, 1), 'expected "host:port"'),
         ((":80", 2, 1), 'expected "host:port"'),
         (("localhost:1", 2, 2), "got process_id=2, expected 0 to 1"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from tele_jax import processes
+from tele_jax.connection import lost
 from tele_jax.run import Run
 from tele_jax.runs.checkpoints import Checkpoints
 from tele_jax.runs.curves import Curves
@@ -79,7 +80,7 @@ class Record:
         try:
             yield
         except Exception as error:
-            if processes.lost(error):
+            if lost(error):
                 raise
             self.log.info("cannot write: %s", error)
             reason = getattr(error, "strerror", None) or _last_words(error)
