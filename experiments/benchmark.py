@@ -1,8 +1,9 @@
 """Measure the package against its targets, and against others that do the same work.
 
-Prints a table for every section and writes them to results/benchmark. Ratios are
-medians over pairs of programs that are run in turns; the times beside them depend on
-what else the machine does.
+Prints a table for every section and writes them to results/benchmark, with all ratios
+in one Parquet file and one figure that has their limits. Ratios are medians over pairs
+of programs that are run in turns; the times beside them depend on what else the machine
+does.
 
     python -m experiments.benchmark
     python -m experiments.benchmark --only gossip sweep
@@ -30,6 +31,7 @@ from experiments.benchmarks import (
     overhead,
     peers,
     scaling,
+    summary,
     throughput,
     training,
 )
@@ -203,6 +205,10 @@ def measure_all(config: Config, folder: Folder) -> None:
         print(f"\n{title}\n\n{measure.markdown(tables[title])}", flush=True)
     written = {"environment": environment, "tables": tables}
     results.write_json(folder.path / "tables.json", written)
+    if ratios := summary.rows(tables):
+        results.write_table(folder.path / "ratios.parquet", ratios)
+        if drawn := summary.figure(ratios):
+            drawn.savefig(folder.path / "ratios.png", dpi=150)
 
 
 def main() -> None:

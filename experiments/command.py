@@ -87,7 +87,7 @@ def run(
     except KeyboardInterrupt:
         kept = "nothing was written"
         if place is not None and place.exists():
-            kept = f"go on with --run {place} --resume"
+            kept = f"go on with the same flags and --run {place} --resume"
         print(f"{name}: interrupted; {kept}.", file=sys.stderr)
         sys.exit(130)
 

@@ -91,7 +91,13 @@ def write(folder: Path) -> str:
 def main() -> None:
     """Entry point: the folder of a study."""
     try:
-        print(write(tyro.cli(_Arguments, description=__doc__).folder))
+        print(
+            write(
+                tyro.cli(
+                    _Arguments, prog="python -m experiments.report", description=__doc__
+                ).folder
+            )
+        )
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         sys.exit(2)

@@ -78,6 +78,7 @@ def _curve(axes: Axes, cell: "CellResult", column: str, colour: Any) -> None:
         accuracy["mean"],
         color=colour,
         linestyle="--" if dashed else "-",
+        marker="o" if len(spent) == 1 else None,  # of which no line is seen
         label=cell.label,
     )
     axes.fill_between(

@@ -55,7 +55,7 @@ def _table(cells: Sequence["CellResult"]) -> str:
             f"{cell.settings['rate']:g}{'*' if _on_the_edge(cell.settings) else ''}",
             f"{accuracy.mean():.1f}{_sd(accuracy)}{_diverged(last)}",
             f"{slots.mean():.1f} ± {spread.mean():.1f}",
-            f"{_worst_drop(cell):.1f}",
+            _worst_drop(cell),
             f"{last['round'].iloc[0]:,}",
             f"{last['gradients'].iloc[0]:,}",
             f"{last['messages'].mean():,.0f}",
@@ -78,11 +78,12 @@ def _diverged(last: "pd.DataFrame") -> str:
     return f" ({number} of {len(last)} diverged)" if number else ""
 
 
-def _worst_drop(cell: "CellResult") -> float:
+def _worst_drop(cell: "CellResult") -> str:
     """The largest fall between epochs of the second half, in %, mean over seeds."""
     drops = []
     for _, rows in cell.rows.groupby("seed"):
         curve = 100 * rows.sort_values("round")["accuracy"].to_numpy()
         late = curve[len(curve) // 2 :]
-        drops.append(max(0.0, float(np.max(-np.diff(late), initial=0.0))))
-    return float(np.mean(drops))
+        if len(late) > 1:
+            drops.append(max(0.0, float(np.max(-np.diff(late)))))
+    return f"{np.mean(drops):.1f}" if drops else "–"

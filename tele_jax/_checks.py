@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tele_jax import processes
+from tele_jax._digest import digest
 from tele_jax._types import Array, Params
 from tele_jax.algorithms.base import Algorithm, counts_draws
 from tele_jax.tasks.base import Task
@@ -106,3 +108,25 @@ def check_state(algorithm: Algorithm, task: Task, params: Params, state: Any) ->
             f"simulate: the run to resume has the state {got}, expected {expected}; "
             "resume with the algorithm, task and params that it began with."
         )
+
+
+def check_processes(given: dict[str, Any], *, is_fresh: bool) -> None:
+    """Of many processes, refuse what is not the same run on all.
+
+    Nothing but this would tell: each process would give its slots to a run that is
+    partly of one setting and partly of another.
+    """
+    if jax.process_count() == 1:
+        return
+    if jax.sharding.get_abstract_mesh().empty:
+        raise ValueError(
+            f"simulate: got no mesh, but there are {jax.process_count()} processes; "
+            "write `with jax.set_mesh(tele_jax.slot_mesh()):` around it."
+        )
+
+    def known(leaf: Any) -> Any:
+        return None if isinstance(leaf, jax.core.Tracer) else leaf
+
+    if is_fresh:  # to resume is done for every chunk
+        told = {name: digest(jax.tree.map(known, part)) for name, part in given.items()}
+        processes.check_alike("simulate", told)

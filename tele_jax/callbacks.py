@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from tele_jax import processes
 from tele_jax.algorithms.base import Info, reported
 from tele_jax.run import Run
 
@@ -33,7 +34,7 @@ def tensorboard(writer: Any) -> Callback:
     """
 
     def send(chunk: Run) -> None:
-        for num_done, values in scalars(chunk):
+        for num_done, values in _told(chunk):
             for name, value in values.items():
                 writer.add_scalar(name, value, num_done)
 
@@ -55,7 +56,7 @@ def wandb(run: Any) -> Callback:
     """
 
     def send(chunk: Run) -> None:
-        for num_done, values in scalars(chunk):
+        for num_done, values in _told(chunk):
             run.log(values, step=num_done)
 
     return send
@@ -91,6 +92,11 @@ def scalars(chunk: Run) -> Iterator[tuple[int, dict[str, float]]]:
         back = num_done - int(steps[-1]) - 1  # −1 is the last round of the chunk
         values |= {name: _mean(leaf[..., back]) for name, leaf in info.items()}
         yield num_done, values
+
+
+def _told(chunk: Run) -> Iterator[tuple[int, dict[str, float]]]:
+    """What a logger is told: by one process for all."""
+    return scalars(chunk) if processes.is_first() else iter(())
 
 
 def _mean(values: np.ndarray) -> float:

@@ -18,14 +18,14 @@ from tele_jax import processes
 ADDRESS = "JAX_COORDINATOR_ADDRESS"
 NUMBER, INDEX = "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 """Environment variables by which ``tele_jax.launch`` tells a process who it is."""
-_CLUSTERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "TPU_WORKER_HOSTNAMES")
-"""Variables of surroundings in which jax finds out by itself."""
 _HEARTBEAT_S = 10
 """A process that is silent for so long is dead; with jax's 100 s, others idle on."""
+_SHUTDOWN_S = 3600
+"""Processes that are done wait so long for one that is not, as it draws its figures."""
 LOST = 75
 """Exit code of a process that another one left: EX_TEMPFAIL, try again."""
-_OF_THE_LINE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
-_PACKAGES = ("tele_jax", "jax", "jaxlib", "flax", "optax", "numpy")
+_OF_THE_LINE = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+PACKAGES = ("tele_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def connect(
@@ -39,8 +39,8 @@ def connect(
 
     Without arguments, what ``python -m tele_jax.launch``, SLURM, Open MPI or a TPU pod
     say; where nobody says anything the process stays alone, so that a script runs on a
-    laptop as it is. A process that dies takes the others with it, within seconds, so
-    that a run ends and can be resumed.
+    laptop as it is. Settings (``jax.config.update``) go before it. A process that dies
+    takes the others with it, within seconds, so that a run ends and can be resumed.
 
     Args:
       address: ``"host:port"`` of process 0, a port that is free there.
@@ -51,27 +51,35 @@ def connect(
     Raises:
       ValueError: some of the three are missing, the number is not in range, nobody
         answers at the address, or versions differ between processes.
+      RuntimeError: jax has computed something already.
 
-    >>> connect()  # alone
+    >>> connect()  # doctest: +SKIP
     """
-    if (address, num_processes, process_id) == (None, None, None):
-        if NUMBER in os.environ or INDEX in os.environ:
-            address = os.environ.get(ADDRESS)
-            num_processes, process_id = map(_number, (NUMBER, INDEX))
-        elif not any(name in os.environ for name in _CLUSTERS):
-            return
-    if (address, num_processes, process_id) != (None, None, None):
+    told = (address, num_processes, process_id) != (None, None, None)
+    if not told and (NUMBER in os.environ or INDEX in os.environ):
+        address = os.environ.get(ADDRESS)
+        num_processes, process_id = map(_number, (NUMBER, INDEX))
+        told = True
+    if told:
         _check(address, num_processes, process_id, timeout)
-    jax.distributed.initialize(
-        address,
-        num_processes,
-        process_id,
-        initialization_timeout=round(timeout),
-        heartbeat_timeout_seconds=_HEARTBEAT_S,
-        shutdown_timeout_seconds=_HEARTBEAT_S,
-    )
+    # It would keep SIGTERM from everybody else.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            address,
+            num_processes,
+            process_id,
+            cluster_detection_method="deactivate" if told else None,
+            initialization_timeout=max(1, round(timeout)),
+            heartbeat_timeout_seconds=_HEARTBEAT_S,
+            shutdown_timeout_seconds=_SHUTDOWN_S,
+        )
+    except ValueError as error:
+        if told or "coordinator_address should be defined" not in str(error):
+            raise
+        return  # there are no others
     sys.excepthook = functools.partial(_leave, sys.excepthook)
-    versions = {name: metadata.version(name) for name in _PACKAGES}
+    versions = {name: metadata.version(name) for name in PACKAGES}
     processes.check_alike("connect", {"python": platform.python_version(), **versions})
 
 
@@ -92,7 +100,7 @@ def _check(
             f"{ADDRESS}, {NUMBER} and {INDEX}."
         )
     host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()):
+    if not (host and port.isdecimal() and 0 < int(port) < 2**16):
         raise ValueError(f'connect: got address={address!r}, expected "host:port".')
     if not 0 <= index < number:
         raise ValueError(
@@ -106,7 +114,7 @@ def _check(
         try:
             socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
             return
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             if time.monotonic() > deadline:
                 raise ValueError(
                     f"connect: nobody answers at {address} for {timeout:g} s ({error});"

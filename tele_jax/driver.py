@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import threading
 import time
@@ -60,7 +61,8 @@ def drive(
       stop: called with every chunk; where it is true, the run ends early. What it
         remembers of earlier chunks is lost with the process.
       callbacks: called with every chunk, in turn: ``callbacks.tensorboard`` and others.
-        A run that goes on after a kill repeats the chunks since its last checkpoint.
+        A run that goes on after a kill repeats the chunks since its last checkpoint. Of
+        many processes each calls its own.
       progress: whether to show a bar, and what the run took.
 
     Returns:
@@ -83,6 +85,7 @@ def drive(
     [0, 5, 10, 15, 20]
     """
     _check(num_rounds, rounds_per_chunk, rounds_per_checkpoint, minutes_per_checkpoint)
+    _check_alike(num_rounds, rounds_per_chunk, directory)
     if directory is None or directory.force:  # there is nothing to go on from
         _check_rest(rounds_per_chunk, num_rounds, 0)
     told = progress and processes.is_first()
@@ -95,8 +98,8 @@ def drive(
             length = (num_rounds, rounds_per_chunk)
             try:
                 for chunk in _chunks(simulate_chunk, record, *length, caught):
-                    record.stopped = nobody_is_left(chunk) or _ends(stop, chunk)
-                    for callback in callbacks if processes.is_first() else ():
+                    record.stopped = _is_last(chunk, stop)
+                    for callback in callbacks:
                         callback(chunk)
                     if due():
                         record.save()
@@ -110,8 +113,10 @@ def drive(
     return run
 
 
-def _ends(stop: Callable[[Run], bool] | None, chunk: Run) -> bool:
-    return processes.any_of(stop is not None and bool(stop(chunk)))[0]
+def _is_last(chunk: Run, stop: Callable[[Run], bool] | None) -> bool:
+    """Whether nobody is left, or a rule says that it is enough."""
+    ends = stop is not None and bool(stop(chunk))
+    return processes.any_of(nobody_is_left(chunk) or ends)[0]
 
 
 def _chunks(
@@ -122,7 +127,9 @@ def _chunks(
     caught: list[int],
 ) -> Iterator[Run]:
     """The chunks that are left, each recorded; a signal ends them."""
-    while record.num_done < num_rounds and not (record.stopped or _any(caught)):
+    while record.num_done < num_rounds and not record.stopped:
+        if processes.any_of(bool(caught))[0]:
+            return
         before = record.tail
         chunk = simulate_chunk(rounds_per_chunk, before)
         if not _is_ready(chunk, caught):
@@ -151,11 +158,6 @@ def _is_ready(run: Run, caught: list[int]) -> bool:
     return True
 
 
-def _any(caught: list[int]) -> bool:
-    """Whether a signal came, to any process."""
-    return processes.any_of(bool(caught))[0]
-
-
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
     """A list that gets Ctrl-C and SIGTERM instead of their effect.
@@ -168,6 +170,8 @@ def _signals() -> Iterator[list[int]]:
 
     def note(number: int, _: Any) -> None:
         if caught and number == signal.SIGINT:
+            if jax.process_count() > 1:  # the others cannot follow to where this one is
+                os._exit(130)
             raise KeyboardInterrupt
         caught.append(number)
 
@@ -220,6 +224,15 @@ def _check(
         raise ValueError(
             f"drive: got minutes_per_checkpoint={minutes}, expected more than 0."
         )
+
+
+def _check_alike(
+    num_rounds: int, per_chunk: int, directory: "RunDirectory | None"
+) -> None:
+    """Of many processes, all have to do the same chunks in the same place."""
+    place = None if directory is None else str(directory.path)
+    asked = {"num_rounds": num_rounds, "rounds_per_chunk": per_chunk}
+    processes.check_alike("drive", {**asked, "directory": place})
 
 
 def _check_rest(per_chunk: int, num_rounds: int, num_done: int) -> None:

@@ -5,7 +5,8 @@
 
 The script calls ``tele_jax.connect()`` first of all. The terminal shows process 0. As
 soon as a process dies the others are stopped, and what it said last is shown. On a
-cluster, where SLURM or Kubernetes start the processes, this is not needed.
+cluster SLURM or Kubernetes start the processes; the GPUs of one machine need only one,
+whose slots they share.
 """
 
 import argparse
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"got {given.number} processes, expected at least 1")
     if not given.command:
         parser.error("got no script, expected one, or -m and a module")
+    script = given.command[0]
+    if not script.startswith("-") and not os.path.exists(script):
+        parser.error(f"got script {script}, which does not exist")
     return launch(given.number, given.command)
 
 
@@ -57,68 +61,93 @@ def launch(number: int, command: Sequence[str]) -> int:
       number: how many processes.
       command: what follows ``python``.
     """
+    caught: list[int] = []
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda heard, _: caught.append(heard))
     with contextlib.ExitStack() as stack:
         said: list[IO[bytes] | None] = [None]
         for _ in range(1, number):
             said.append(stack.enter_context(tempfile.TemporaryFile()))
-        processes = _start(command, said)
-        codes = _wait(processes)
+        started: list[Process] = []
+        stack.callback(_stop, started)
+        _start(command, said, started)
+        codes = _wait(started, caught)
         if not any(codes):
             return 0
-        _stop(processes)
         dead = _culprit(codes)
+        _stop(started)
         if (output := said[dead]) is not None:
             output.seek(0)
             sys.stderr.write(output.read().decode(errors="replace")[-_SHOWN:])
-    code = processes[dead].returncode
-    how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-    print(
-        f"launch: process {dead} of {number} ended {how}, so all were stopped; a run "
-        "with a directory goes on from its newest checkpoint when it is started again.",
-        file=sys.stderr,
-    )
+    return _tell(started, dead, caught)
+
+
+def _tell(started: list[Process], dead: int, caught: list[int]) -> int:
+    """Say in one sentence why all have ended; returns the exit code."""
+    code, number = started[dead].returncode, len(started)
+    again = "a run with a directory goes on from its newest checkpoint when it is "
+    if caught:
+        name = signal.Signals(caught[0]).name
+        words = f"got {name}, and stopped all {number} processes; {again}started again"
+        code = -caught[0]
+    elif code < 0:
+        name = signal.Signals(-code).name
+        words = f"process {dead} of {number} ended by signal {name}, so all were "
+        words += f"stopped; {again}started again"
+    else:
+        words = (
+            f"process {dead} of {number} ended with code {code}, so all were stopped"
+        )
+    print(f"launch: {words}.", file=sys.stderr)
     return 128 - code if code < 0 else code
 
 
-def _start(command: Sequence[str], said: Sequence[IO[bytes] | None]) -> list[Process]:
+def _start(
+    command: Sequence[str], said: Sequence[IO[bytes] | None], started: list[Process]
+) -> None:
     """A process for each place to write to; None is the terminal."""
     address = f"127.0.0.1:{_free_port()}"
     shared = {**os.environ, ADDRESS: address, NUMBER: str(len(said))}
-    return [
-        subprocess.Popen(
-            [sys.executable, *command],
-            env={**shared, INDEX: str(index)},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C comes once, by way of the launcher
+    for index, output in enumerate(said):
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *command],
+                env={**shared, INDEX: str(index)},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C comes once, by way of the launcher
+            )
         )
-        for index, output in enumerate(said)
-    ]
 
 
-def _wait(processes: list[Process]) -> list[int | None]:
-    """Until all have ended or one has failed; signals are handed on."""
-    caught: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: caught.append(number))
-    while (codes := [process.poll() for process in processes]).count(None):
+def _wait(started: list[Process], caught: list[int]) -> list[int | None]:
+    """Until all have ended or one has failed.
+
+    The first signal is handed on, so that a driven run stops with a checkpoint; the
+    second stops all.
+    """
+    handed = 0
+    while (codes := [process.poll() for process in started]).count(None):
         if any(codes):
             break
-        while caught:  # a run with a directory writes a checkpoint now
-            heard = caught.pop()
-            for process in processes:
-                process.send_signal(heard)
+        if len(caught) > 1:
+            _stop(started)
+        elif len(caught) > handed:
+            handed = 1
+            for process in started:
+                process.send_signal(caught[0])
         time.sleep(0.05)
     return codes
 
 
-def _stop(processes: list[Process]) -> None:
+def _stop(started: list[Process]) -> None:
     """End those that are left."""
     # The others wait for it within a program of XLA, where no Python signal is heard.
-    for process in processes:
+    for process in started:
         process.terminate()
     deadline = time.monotonic() + _PATIENCE_S
-    for process in processes:
+    for process in started:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

@@ -82,6 +82,10 @@ def simulate(
     if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
         observe = jax.tree_util.Partial(observe)
     algorithm, task, params, observe = map(_strong, (algorithm, task, params, observe))
+    checks.check_processes(
+        {"algorithm": algorithm, "task": task, "params": params, "key": key},
+        is_fresh=resume is None,
+    )
     algorithm = with_routes(algorithm)
     given = (algorithm, task, params, key, observe)
     kinds = hash(jax.tree.structure(given))

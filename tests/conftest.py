@@ -20,7 +20,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # [k] against [k, d] is a mistake here, never a wish: spell broadcasts out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # For the tests of many devices; the others run on the first.
-jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_num_cpu_devices", 8)
 # Compiling takes most of the suite's time. XLA's passes, which rewrite programs, stay
 # on; those of LLVM, which make machine code faster, are left out.
 jax.config.update("jax_disable_most_optimizations", True)

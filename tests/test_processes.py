@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -17,6 +18,13 @@ from tele_jax import connection, launch, processes
 from tests import together
 
 PROGRAM = Path(together.__file__)
+SETTINGS = {
+    "XLA_FLAGS": "",
+    "JAX_COMPILATION_CACHE_DIR": os.environ["TELE_JAX_TEST_PROGRAMS"],
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}
+"""Those of conftest: most of the time would go into compiling."""
 pytestmark = pytest.mark.skipif(
     not Path("/proc").exists(), reason="processes are told apart by /proc"
 )
@@ -26,7 +34,7 @@ def start(number, folder, case):
     """The documented command."""
     return subprocess.Popen(
         [sys.executable, "-m", "tele_jax.launch", str(number), PROGRAM, folder, case],
-        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[1]), "XLA_FLAGS": ""},
+        env={**os.environ, **SETTINGS, "PYTHONPATH": str(PROGRAM.parents[1])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -35,7 +43,13 @@ def start(number, folder, case):
 
 def finish(launched, seconds=300):
     """Its exit code and what it said."""
-    said, _ = launched.communicate(timeout=seconds)
+    try:
+        said, _ = launched.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        for _ in range(2):  # the second signal stops all
+            launched.terminate()
+            time.sleep(1)
+        raise
     return launched.returncode, said
 
 
@@ -67,14 +81,15 @@ def expected(folder, case, num_devices):
         return together.results(folder, case)
 
 
-@pytest.mark.parametrize("number", [2, 4])
-def test_processes_compute_what_one_does(number, tmp_path):
-    code, said = finish(start(number, tmp_path, "algorithms"))
+# With "late", process 0 has much to do when the other is done.
+@pytest.mark.parametrize(("number", "case"), [(2, "late"), (4, "algorithms")])
+def test_processes_compute_what_one_does(number, case, tmp_path):
+    code, said = finish(start(number, tmp_path, case))
     assert code == 0, said
     found = dict(np.load(tmp_path / "result.npz"))
     assert found.pop("processes") == number
     chex.assert_trees_all_close(
-        found, expected(tmp_path, "algorithms", number), rtol=1e-5, atol=1e-6
+        found, expected(tmp_path, case, number), rtol=1e-5, atol=1e-6
     )
 
 
@@ -93,20 +108,30 @@ def test_a_dead_process_ends_the_run_which_then_goes_on(dead, tmp_path):
         "again."
     )
     assert "Traceback" not in said
+    checkpoints = tmp_path / "run" / "checkpoints"
+    whole = [entry.name for entry in checkpoints.iterdir() if entry.name.isdecimal()]
+    newest = max(map(int, whole))
+    if dead == 1:  # and what it wrote last is damaged, which no other process sees
+        parts = (checkpoints / str(newest) / "state").glob("ocdbt.process_1/d/*")
+        for path in parts:
+            path.write_bytes(b"damaged")
+        code, said = finish(start(2, tmp_path, "driven"))
+        assert code != 0
+        assert f"process 1 cannot read checkpoint {checkpoints / str(newest)}; " in said
+        (checkpoints / str(newest)).rename(tmp_path / "away")
     code, said = finish(start(2, tmp_path, "driven"))
     assert code == 0, said
     found = dict(np.load(tmp_path / "result.npz"))
     del found["processes"]
-    whole = expected(tmp_path / "whole", "driven", 2)
-    chex.assert_trees_all_close(found, whole, rtol=1e-5, atol=1e-6)
+    never_stopped = expected(tmp_path / "whole", "driven", 2)
+    chex.assert_trees_all_close(found, never_stopped, rtol=1e-5, atol=1e-6)
     # It went on: the log of the second start does not begin at the first round.
     begun = [
         int(line.split()[-1])
         for line in (tmp_path / "run" / "log.txt").read_text().splitlines()
         if "begins at round" in line
     ]
-    assert begun[0] == 0
-    assert begun[1] >= 20
+    assert begun == [0, newest if dead == 0 else newest - together.CHUNK]
 
 
 def test_sigterm_stops_all_with_a_checkpoint(tmp_path):
@@ -116,14 +141,29 @@ def test_sigterm_stops_all_with_a_checkpoint(tmp_path):
     code, said = finish(launched, seconds=60)
     assert code == 128 + signal.SIGTERM
     assert "interrupted after" in said
-    assert "ended by signal SIGTERM" in said
+    assert said.splitlines()[-1].startswith("launch: got SIGTERM, and stopped all 2")
 
 
-def test_configs_that_differ_between_processes_are_named(tmp_path):
-    code, said = finish(start(2, tmp_path, "configs"))
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("configs", "RunDirectory: process 1 has said 1, and process 0 0"),
+        ("rates", "simulate: process 1 has algorithm '"),
+        ("bare", "simulate: got no mesh, but there are 2 processes"),
+    ],
+)
+def test_what_is_no_run_of_all_processes_is_refused(case, words, tmp_path):
+    code, said = finish(start(2, tmp_path, case))
     assert code == 1
-    assert "RunDirectory: process 1 has rate 1.1, and process 0 0.1" in said
+    assert words in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mesh_without_devices_of_a_process_is_refused(monkeypatch):
+    devices = [SimpleNamespace(process_index=index) for index in (0, 0, 1, 2)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    with pytest.raises(ValueError, match="num_devices=3, of which process 2 has none"):
+        tele.slot_mesh(3)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +192,12 @@ def test_facts_that_differ_are_named(monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["0", "x.py"], "at least 1"), (["2"], "no script"), (["two"], "invalid int")],
+    [
+        (["0", "x.py"], "at least 1"),
+        (["2"], "no script"),
+        (["two"], "invalid int"),
+        (["2", "nosuch.py"], "got script nosuch.py, which does not exist"),
+    ],
 )
 def test_launch_refuses(arguments, words, capsys):
     with pytest.raises(SystemExit):

@@ -5,6 +5,7 @@
 Process 0 writes what came out to FOLDER/result.npz.
 """
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from tele_jax.driver import drive
 from tele_jax.runs import RunDirectory
 
 NODES, SLOTS = 19, 8
+DIM = 512
+"""So many that every process writes files of its own: small arrays are merged."""
 ROUNDS, CHUNK = 60, 10
 
 
@@ -38,45 +41,48 @@ def algorithms():
 def task():
     """Noisy least squares."""
     return tele.tasks.least_squares(
-        jax.random.key(0), num_nodes=NODES, dim=4, heterogeneity=1.0, noise=0.5
+        jax.random.key(0), num_nodes=NODES, dim=DIM, heterogeneity=1.0, noise=0.5
     )
 
 
 def simulate(algorithm, num_rounds=20, resume=None):
     """Some rounds from the one start."""
     return tele.simulate(
-        *(algorithm, task(), jnp.ones(4), jax.random.key(1)),
+        *(algorithm, task(), jnp.ones(DIM), jax.random.key(1)),
         num_rounds=num_rounds,
         eval_every=CHUNK if num_rounds else None,
         resume=resume,
     )
 
 
-def driven(folder, rate, pause):
-    """A run in a directory."""
+def driven(folder, said, pause):
+    """A run in a directory, whose config says something."""
 
     def chunk(num_rounds, resume):
         time.sleep(pause)
         ring = tele.graphs.ring(SLOTS)
-        return simulate(tele.Teleportation(ring, rate), num_rounds, resume)
+        return simulate(tele.Teleportation(ring, 0.1), num_rounds, resume)
 
     return drive(
         chunk,
         num_rounds=ROUNDS,
         rounds_per_chunk=CHUNK,
         rounds_per_checkpoint=CHUNK,
-        directory=RunDirectory(folder / "run", {"rate": rate}, task()),
+        directory=RunDirectory(folder / "run", {"said": said}, task()),
     )
 
 
 def results(folder, case):
     """Name to array, whole on every process."""
-    if case == "algorithms":
+    if case in ("algorithms", "late"):
         runs = {name: simulate(each) for name, each in algorithms().items()}
+    elif case == "rates":
+        ring = tele.graphs.ring(SLOTS)
+        runs = {"ring": simulate(tele.Teleportation(ring, 0.1 + jax.process_index()))}
     else:
         index = jax.process_index() if case == "configs" else 0
         pause = 0.5 if case == "slow" else 0.0
-        runs = {"driven": driven(folder, 0.1 + index, pause)}
+        runs = {"driven": driven(folder, index, pause)}
     found = {
         f"{name}/{i}": leaf
         for name, run in runs.items()
@@ -89,9 +95,14 @@ def main():
     """Entry point."""
     folder, case = Path(sys.argv[1]), sys.argv[2]
     tele.connect(timeout=60)
-    with jax.set_mesh(tele.slot_mesh()):
+    mesh = (
+        contextlib.nullcontext() if case == "bare" else jax.set_mesh(tele.slot_mesh())
+    )
+    with mesh:
         found = results(folder, case)
     if processes.is_first():
+        if case == "late":  # by more than the time after which a process is dead
+            time.sleep(15)
         np.savez(folder / "result.npz", processes=jax.process_count(), **found)
 
 

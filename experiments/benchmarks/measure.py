@@ -42,21 +42,24 @@ def alternate(first: Program, second: Program, pairs: int) -> np.ndarray:
 def quotient(numerator: np.ndarray, denominator: np.ndarray) -> Record:
     """The median quotient of pairs and its quartiles."""
     low, median, high = np.quantile(numerator / denominator, [0.25, 0.5, 0.75])
-    return {"ratio": float(median), "quartiles": f"{low:.3g} to {high:.3g}"}
+    told = f"{low:.3g} to {high:.3g}"
+    return dict(ratio=float(median), low=float(low), high=float(high), quartiles=told)
 
 
 def judged(
     record: Record, at_least: float = -np.inf, at_most: float = np.inf
 ) -> Record:
     """The record with what is expected of its ratio, and whether it is so."""
-    target = f"at least {at_least:g}" if at_most == np.inf else f"at most {at_most:g}"
+    limit = at_least if at_most == np.inf else at_most
+    target = f"at {'least' if at_most == np.inf else 'most'} {limit:g}"
     met = at_least <= record["ratio"] <= at_most
-    return {**record, "target": target, "met": "yes" if met else "no"}
+    return {**record, "limit": limit, "target": target, "met": "yes" if met else "no"}
 
 
 def markdown(records: list[Record]) -> str:
-    """A table with a column for every key of the records."""
-    columns = list(dict.fromkeys(key for record in records for key in record))
+    """A table with a column for every key of the records, but for repeated numbers."""
+    keys = dict.fromkeys(key for record in records for key in record)
+    columns = [key for key in keys if key not in ("low", "high", "limit")]
     lines = [columns, ["---"] * len(columns)]
     lines += [[_cell(record.get(key, "")) for key in columns] for record in records]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

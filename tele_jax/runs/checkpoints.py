@@ -10,10 +10,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from tele_jax import processes
+from tele_jax.connection import lost
 from tele_jax.runs.provenance import digest
 
 _KEPT = 3
 """Checkpoints on disk: the newest ones."""
+
+
+class SharedDamage(ValueError):
+    """What one process alone cannot read. The others wait for it within Orbax."""
 
 
 class Checkpoints:
@@ -51,19 +56,31 @@ class Checkpoints:
 
         Raises:
           ValueError: what was read is not what was written.
+          SharedDamage: of many processes, this one cannot read it.
         """
-        leaves = _plain(like)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, leaves)
-        restored = self._manager.restore(
+        try:
+            restored = self._restored(num_done, like)
+        except Exception as error:  # whatever a damaged file makes of itself
+            if jax.process_count() > 1 and not lost(error):
+                raise SharedDamage(
+                    f"RunDirectory: process {jax.process_index()} cannot read "
+                    f"checkpoint {self._folder / str(num_done)}; move it away, and "
+                    "start again: the one before it may do."
+                ) from error
+            raise
+        if restored.notes.pop("digest") != digest(restored.state):
+            raise ValueError("its digest is not that of its arrays")
+        return _like(restored.state, like), restored.notes
+
+    def _restored(self, num_done: int, like: Any) -> Any:
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _plain(like))
+        return self._manager.restore(
             num_done,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(abstract),
                 notes=ocp.args.JsonRestore(),
             ),
         )
-        if restored.notes.pop("digest") != digest(restored.state):
-            raise ValueError("its digest is not that of its arrays")
-        return _like(restored.state, like), restored.notes
 
     def set_aside(self, num_done: int) -> None:
         """Move a checkpoint out of the way, to ``damaged/`` beside the folder."""

@@ -197,16 +197,16 @@ def _compare(
     ]
     refused = [change for change in found if change[0] not in override]
     told = "; ".join(
-        f"{name} {old!r}, now {new!r}" for name, old, new in refused or found
+        f"{name} was {old!r} and is now {new!r}" for name, old, new in refused or found
     )
     if refused:
         raise ValueError(
-            f"RunDirectory: {path} holds a run with another {told}. Name another "
+            f"RunDirectory: {path} holds another run ({told}). Name another "
             "folder, throw the run away with force, or go on with it all the same by "
             f"naming in override: {' '.join(name for name, _, _ in refused)}."
         )
     if found:
-        log.warning("%s goes on with another %s", path, told)
+        log.warning("%s goes on, though %s", path, told)
 
 
 def _create(path: Path, config: Any, identity: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,15 +13,14 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from cattrs import BaseValidationError, transform_error
 from cattrs.preconf.json import make_converter
 
-from tele_jax import processes
+from tele_jax._digest import digest as digest
+from tele_jax.connection import PACKAGES
 
 Config = TypeVar("Config")
 
-PACKAGES = ("tele_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 _CODE = Path(__file__).parents[1]
 _converter = make_converter(forbid_extra_keys=True)
 
@@ -107,28 +105,6 @@ def fingerprint(data: Any = None) -> dict[str, str]:
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         **{name: metadata.version(name) for name in PACKAGES[1:]},
     }
-
-
-def digest(data: Any) -> str:
-    """A hash of all leaves of a pytree: their bytes, shapes, dtypes and places.
-
-    >>> digest({"a": np.ones(3)}) == digest({"a": np.ones(3)})
-    True
-    >>> digest({"a": np.ones(3)}) == digest({"b": np.ones(3)})
-    False
-    """
-    # Functions are told by their names, not by where this process has put them.
-    structure = re.sub(r" at 0x[0-9a-f]+", "", str(jax.tree.structure(data)))
-    found = hashlib.blake2b(structure.encode(), digest_size=16)
-    for leaf in jax.tree.leaves(data):
-        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
-            leaf.dtype, jax.dtypes.prng_key
-        ):
-            leaf = jax.random.key_data(leaf)
-        leaf = processes.fetch(leaf)
-        found.update(f"{np.shape(leaf)} {np.asarray(leaf).dtype}".encode())
-        found.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
 
 
 def differences(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from tele_jax import processes
 from tele_jax.connection import lost
 from tele_jax.run import Run
-from tele_jax.runs.checkpoints import Checkpoints
+from tele_jax.runs.checkpoints import Checkpoints, SharedDamage
 from tele_jax.runs.curves import Curves
 
 
@@ -95,12 +95,16 @@ class Record:
         reasons: list[str] = []
         for num_done in self._checkpoints.rounds:
             reason = self._curves.damage(num_done)
+            if processes.any_of(reason is not None)[0]:
+                reason = reason or "another process finds its curves damaged"
             if reason is None:
                 try:
                     state, notes = self._checkpoints.load(num_done, self._start.state)
-                except MemoryError:
+                except (MemoryError, SharedDamage):
                     raise
                 except Exception as error:  # whatever a damaged file makes of itself
+                    if lost(error):
+                        raise
                     reason = f"checkpoint {num_done} is damaged ({_last_words(error)})"
                 else:
                     for damaged in self._checkpoints.rounds[: len(reasons)]:

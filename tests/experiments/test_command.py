@@ -55,7 +55,9 @@ def test_a_killed_study_goes_on_where_it_was(monkeypatch, tmp_path, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(quickstart.tuning, "train", deadly)
         told = refused("quickstart", capsys, lambda: call(patch, "--run", killed), 130)
-    assert f"interrupted; go on with --run {killed} --resume." in told
+    assert (
+        f"interrupted; go on with the same flags and --run {killed} --resume." in told
+    )
     begun = [*trained]
     with monkeypatch.context() as patch:
         patch.setattr(

@@ -108,18 +108,21 @@ def test_rows_after_the_checkpoint_are_not_kept_twice(tmp_path):
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [
-        ({"config": Config(0.1)}, r"learning_rate 0\.05, now 0\.1\. Name"),
+        ({"config": Config(0.1)}, r"learning_rate was 0\.05 and is now 0\.1\)\. Name"),
         (
             {"config": Config(0.1, (1.0,))},
-            r"learning_rate .*; rates \[0\.1, 0\.2\], now",
+            r"learning_rate .*; rates was \[0\.1, 0\.2\] and is now",
         ),
-        ({"data": cases.task(4)}, "data '"),
-        ({"config": {"learning_rate": 0.05}}, r"rates \[0\.1, 0\.2\], now None"),
+        ({"data": cases.task(4)}, "data was '"),
+        (
+            {"config": {"learning_rate": 0.05}},
+            r"rates was \[0\.1, 0\.2\] and is now None",
+        ),
     ],
 )
 def test_another_run_is_refused_by_the_names_of_what_differs(tmp_path, other, sentence):
     _drive(tmp_path, 8)
-    with pytest.raises(ValueError, match=f"holds a run with another {sentence}"):
+    with pytest.raises(ValueError, match=rf"holds another run \({sentence}"):
         _drive(tmp_path, 8, of=other)
     assert _drive(tmp_path, 8).rounds.max() == 8
 
@@ -129,11 +132,13 @@ def test_other_code_is_refused_unless_it_is_overridden(tmp_path, monkeypatch):
 
     _drive(tmp_path, 8)
     monkeypatch.setattr(provenance, "digest_of_code", lambda _: "changed")
-    with pytest.raises(ValueError, match=r"code '.*', now 'changed'.*override: code"):
+    with pytest.raises(
+        ValueError, match=r"code was '.*' and is now 'changed'.*override: code"
+    ):
         _drive(tmp_path, 20)
     run = _drive(tmp_path, 20, of={"override": ["code"]})
     chex.assert_trees_all_equal(run, _whole())
-    assert " goes on with another code" in _log(tmp_path)
+    assert " goes on, though code was" in _log(tmp_path)
 
 
 def test_force_starts_again(tmp_path):
@@ -167,7 +172,7 @@ def test_force_is_not_obeyed_by_a_call_that_is_wrong(tmp_path):
 
 def test_names_that_the_package_uses_as_well_are_compared(tmp_path):
     _drive(tmp_path, 8, of={"config": {"data": "a", "code": "b"}})
-    with pytest.raises(ValueError, match=r"another data 'a', now 'c'\. Name"):
+    with pytest.raises(ValueError, match=r"data was 'a' and is now 'c'\)\. Name"):
         _drive(tmp_path, 8, of={"config": {"data": "c", "code": "b"}})
 
 
@@ -194,9 +199,9 @@ def test_another_start_or_other_metrics_are_refused(tmp_path):
         return drive(chunk, num_rounds=8, rounds_per_chunk=4, directory=directory)
 
     go(1.0)
-    with pytest.raises(ValueError, match="another start '"):
+    with pytest.raises(ValueError, match="start was '"):
         go(2.0)
-    with pytest.raises(ValueError, match=r"another metrics .*'new': 'float32\[1\]'"):
+    with pytest.raises(ValueError, match=r"metrics was .*'new': 'float32\[1\]'"):
         go(1.0, new=jnp.float32(0))
     assert go(1.0).rounds.tolist() == [0, 4, 8]
 

@@ -1,0 +1,66 @@
+"""All ratios of a benchmark in one table, and one figure with their limits."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from experiments.benchmarks.measure import Record
+from tele_jax.plot import style
+
+_MEASURED = ("ratio", "low", "high")
+_OF_RATIO = (*_MEASURED, "limit", "target", "met")
+
+
+def rows(tables: Mapping[str, Sequence[Record]]) -> list[Record]:
+    """A row for every record with a ratio: its section, what it is of, its limit."""
+    return [
+        {
+            "section": title,
+            "of": ", ".join(_words(record)),
+            **{name: record.get(name) for name in _OF_RATIO},
+        }
+        for title, records in tables.items()
+        for record in records
+        if "ratio" in record
+    ]
+
+
+def _words(record: Record) -> list[str]:
+    """What is said in words, and counted: not what was measured."""
+    return [
+        str(value) if isinstance(value, str) else f"{name} {value:,}"
+        for name, value in record.items()
+        if name not in (*_OF_RATIO, "quartiles") and isinstance(value, (str, int))
+    ]
+
+
+def figure(ratios: Sequence[Record]) -> Figure | None:
+    """Every ratio over its limit, with quartiles; None if none has a limit."""
+    judged = [row for row in ratios if row["limit"] is not None]
+    if not judged:
+        return None
+    with style():
+        drawn, axes = plt.subplots(figsize=(9.0, 1.4 + 0.5 * len(judged)))
+        for place, row in enumerate(judged):
+            middle, one, other = (_of_limit(row, row[n]) for n in _MEASURED)
+            colour = "#009e73" if row["met"] == "yes" else "#d55e00"
+            axes.plot(
+                [one, other], [place, place], color=colour, linewidth=3, alpha=0.4
+            )
+            axes.plot(middle, place, "o", color=colour)
+        labels = [f"{r['section']}\n{r['of']}: {r['target']}" for r in judged]
+        axes.set_yticks(range(len(judged)), labels, fontsize="x-small")
+        axes.axvline(1.0, color="#707070", linestyle="--")
+        axes.set_xlabel(
+            "ratio over its limit (the other way round where it is a least); bars: "
+            "quartiles;\nright of the line the target is missed"
+        )
+        axes.invert_yaxis()
+        drawn.tight_layout()
+    return drawn
+
+
+def _of_limit(row: Record, value: float) -> float:
+    at_least = row["target"].startswith("at least")
+    return row["limit"] / value if at_least else value / row["limit"]

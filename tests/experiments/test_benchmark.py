@@ -1,0 +1,56 @@
+"""What the benchmark makes of its measurements; those are not tested."""
+
+import json
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from experiments import benchmark
+from experiments.benchmarks import measure, summary
+
+
+def _records():
+    slow = measure.quotient(np.array([3.0, 4.0, 5.0]), np.ones(3))
+    return [
+        measure.judged({"topology": "ring", "slots": 64, "copy, ms": 0.5, **slow}, 8.0),
+        measure.judged({"topology": "star", **slow}, at_most=8.0),
+        {"topology": "chain", **slow},
+    ]
+
+
+def test_a_ratio_has_its_quartiles_and_is_judged():
+    least, most, free = _records()
+    assert (least["ratio"], least["quartiles"]) == (4.0, "3.5 to 4.5")
+    assert (least["target"], least["met"]) == ("at least 8", "no")
+    assert (most["target"], most["met"]) == ("at most 8", "yes")
+    assert "target" not in free
+    assert measure.markdown([most]).splitlines()[0] == (
+        "| topology | ratio | quartiles | target | met |"
+    )
+
+
+def test_the_figure_has_every_limit_at_one():
+    ratios = summary.rows({"Gossip": _records(), "Building": [{"seconds": 1.0}]})
+    assert [row["of"] for row in ratios] == ["ring, slots 64", "star", "chain"]
+    drawn = summary.figure(ratios)
+    (axes,) = drawn.axes
+    middles = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(middles, [2.0, 0.5])  # 8 / 4 missed, 4 / 8 met
+    assert summary.figure(ratios[2:]) is None
+
+
+def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path):
+    title = "Time of gossip over that of a copy"
+    monkeypatch.setitem(benchmark.SECTIONS, title, ("gossip", lambda _: _records()))
+    monkeypatch.setattr(measure, "num_cores", lambda: 8)  # as the tests have devices
+    place = tmp_path / "benchmark"
+    monkeypatch.setattr(
+        sys, "argv", ["benchmark", "--only", "gossip", "--run", str(place)]
+    )
+    benchmark.main()
+    assert (
+        pq.read_table(place / "ratios.parquet").column("ratio").to_pylist() == [4] * 3
+    )
+    assert (place / "ratios.png").stat().st_size > 1000
+    assert title in json.loads((place / "tables.json").read_text())["tables"]
