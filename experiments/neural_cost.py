@@ -101,9 +101,10 @@ def sized(config: "Config", cell: Cell) -> Cell:
 def text(config: "Config", plan: Plan) -> str:
     """A few lines for people."""
     seconds = plan.gradients * plan.flops / plan.speed
+    long = tqdm.format_interval(seconds) if seconds >= 60 else "less than a minute"
     return (
         f"{plan.gradients:,} gradients of {config.recipe.batch_size} images, "
-        f"{plan.flops / 1e9:.2g} GFLOP each: {tqdm.format_interval(seconds)} at "
+        f"{plan.flops / 1e9:.2g} GFLOP each: {long} at "
         f"{plan.speed / 1e9:,.0f} GFLOP/s, and compiling.\n"
         f"Memory of a seed: about {_told(plan.largest)}, of "
         f"{_bytes_told(plan.available)}; {plan.seeds_per_program} of "

@@ -2,6 +2,7 @@
 
 from tele_jax.analysis.cost import Degrees as Degrees
 from tele_jax.analysis.cost import degrees as degrees
+from tele_jax.analysis.cost import models_between_devices as models_between_devices
 from tele_jax.analysis.footprint import Memory as Memory
 from tele_jax.analysis.footprint import memory as memory
 from tele_jax.analysis.speed import Estimate as Estimate

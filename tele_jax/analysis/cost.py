@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tele_jax.mixing import AnyMixing, Push, RankOne, Repeated, num_slots, unstack
-from tele_jax.topology import Topology
+from tele_jax.routes import models_received, plan
+from tele_jax.topology import Periodic, Topology
 
 
 class Degrees(NamedTuple):
@@ -38,6 +39,45 @@ def degrees(topology: Topology, num_rounds: int | None = None) -> Degrees:
     counts = [_in_and_out(mixing) for mixing in unstack(stacked)]
     heard, told = (np.array(part) for part in zip(*counts, strict=True))
     return Degrees(int(heard.max()), int(told.max()), float(heard.mean()))
+
+
+def models_between_devices(topology: Topology, num_devices: int) -> np.ndarray:
+    """Models that every device receives from others in a round of gossip.
+
+    That many times the bytes of a model, over the bandwidth of a link, is the time a
+    round spends on its way at least. On a graph that is written down only models that
+    slots of other devices hear move; a mean is one all-reduce, 2 (D − 1) / D models; in
+    other rounds (random, repeated, relabelled, or where D does not divide k) all k
+    models go everywhere.
+
+    Args:
+      topology: any.
+      num_devices: D, of one ``slot_mesh``.
+
+    Returns:
+      float64[p], of every round of a period; of one round, if rounds are random.
+
+    >>> from tele_jax import graphs
+    >>> models_between_devices(graphs.ring(64), 8).tolist()
+    [2.0]
+    >>> models_between_devices(graphs.complete(64), 8).tolist()
+    [1.75]
+    """
+    if type(topology) is Periodic and (routes := plan(topology.senders, num_devices)):
+        return np.array([float(models_received(route)) for route in routes])
+    rounds = jnp.arange(topology.period or 1, dtype=jnp.int32)
+    mixings = unstack(jax.vmap(topology.at)(rounds))
+    return np.array([_through_all(mixing, num_devices) for mixing in mixings])
+
+
+def _through_all(mixing: AnyMixing, num_devices: int) -> float:
+    if isinstance(mixing, Repeated):
+        each = unstack(mixing.rounds)
+        return sum(_through_all(one, num_devices) for one in each)
+    if isinstance(mixing, RankOne):
+        return 2 * (num_devices - 1) / num_devices
+    own = -(-num_slots(mixing) // num_devices)  # of the device that has most
+    return float(max(0, num_slots(mixing) - own))
 
 
 def _in_and_out(mixing: AnyMixing) -> tuple[np.ndarray, np.ndarray]:

@@ -50,3 +50,49 @@ def test_a_union_has_the_largest_degree_of_its_blocks():
 def test_the_number_of_rounds_can_be_said():
     one_peer = graphs.base_graph(5, 1)  # 01, 23 in round 0; 01, 34 in round 2
     np.testing.assert_allclose(tele.analysis.degrees(one_peer, 1).mean, 4 / 5)
+
+
+@pytest.mark.parametrize(
+    ("topology", "expected"),
+    [
+        (graphs.ring(32), [2]),
+        # Partners at 1, 2, 4, 8, 16: at most the four slots of another device.
+        (graphs.one_peer_exponential(32), [1, 2, 4, 4, 4]),
+        # A row of the torus above, and one below.
+        (graphs.torus(8, 8), [16]),
+        (graphs.complete(32), [1.75]),
+        (graphs.repeat(graphs.complete(32), 3), [5.25]),
+        (graphs.random_matching(32, KEY), [28]),
+        (graphs.ring(33), [28]),  # eight devices do not divide 33: one has five
+        (graphs.star(32), [28]),
+    ],
+)
+def test_models_between_devices(topology, expected):
+    got = tele.analysis.models_between_devices(topology, 8)
+    np.testing.assert_allclose(got, expected)
+    np.testing.assert_allclose(
+        tele.analysis.models_between_devices(topology, 1), np.zeros(len(expected))
+    )
+
+
+@pytest.mark.parametrize("num_devices", [2, 4, 8])
+def test_no_less_than_what_is_heard_moves_between_devices(num_devices):
+    topology = graphs.base_graph(24, 1)
+    own = 24 // num_devices
+    device = np.arange(24) // own
+    for matrix, moved in zip(
+        tele.to_matrices(topology),
+        tele.analysis.models_between_devices(topology, num_devices),
+        strict=True,
+    ):
+        heard = [
+            len(
+                {
+                    j
+                    for j in range(24)
+                    if device[j] != d and matrix[j, device == d].any()
+                }
+            )
+            for d in range(num_devices)
+        ]
+        assert max(heard) <= moved <= 24 - own
