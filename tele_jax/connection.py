@@ -20,8 +20,9 @@ NUMBER, INDEX = "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 """Environment variables by which ``tele_jax.launch`` tells a process who it is."""
 _HEARTBEAT_S = 10
 """A process that is silent for so long is dead; with jax's 100 s, others idle on."""
-_SHUTDOWN_S = 3600
-"""Processes that are done wait so long for one that is not, as it draws its figures."""
+_SHUTDOWN_S = 300
+"""Processes that are done wait so long for one that is not, as it draws its figures;
+one that leaves by ``sys.exit`` keeps the others waiting as long."""
 LOST = 75
 """Exit code of a process that another one left: EX_TEMPFAIL, try again."""
 _OF_THE_LINE = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED")

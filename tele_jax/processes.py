@@ -34,7 +34,6 @@ def fetch(tree: Any) -> Any:
     >>> fetch({"a": jax.numpy.arange(2)})
     {'a': array([0, 1], dtype=int32)}
     """
-
     if jax.process_count() == 1:
         return jax.device_get(tree)
 
