@@ -74,7 +74,9 @@ class Config:
     """Pairs of calls of the other sections."""
     many_nodes: int = 1_000_000
     few_nodes: int = 1_000
-    """Numbers of nodes of the teleportation section."""
+    """Numbers of nodes of the clocks section; the second one of teleportation, too."""
+    growing_nodes: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000)
+    """Numbers of nodes of the teleportation section; 2.6 GB of data at the last."""
 
 
 def _throughput(config: Config) -> list[Record]:
@@ -112,8 +114,8 @@ def _overhead(config: Config) -> list[Record]:
 def _teleportation(config: Config) -> list[Record]:
     return scaling.teleportation(
         few=config.few_nodes,
-        many=config.many_nodes,
-        num_slots=16,
+        many=config.growing_nodes,
+        slots=tuple(k for k in (16, 256, 4096) if k <= config.growing_nodes[0]),
         rounds=2000,
         pairs=config.pairs,
     )
@@ -161,7 +163,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
         _training,
     ),
     "Share of a round that is not gradient": ("overhead", _overhead),
-    "Time of a round of Teleportation, many nodes over few": (
+    "Time of a round of Teleportation, many nodes or slots over few": (
         "teleportation",
         _teleportation,
     ),
@@ -182,8 +184,9 @@ def check(config: Config) -> str:
     for name in ("rounds", "repeats", "passes", "pairs", "few_nodes", "many_nodes"):
         if (value := getattr(config, name)) < 1:
             raise ValueError(f"got {name}={value}, expected at least 1.")
-    if not config.nodes or min(config.nodes) < 1:
-        raise ValueError(f"got nodes={config.nodes}, expected numbers of at least 1.")
+    for name in ("nodes", "growing_nodes"):
+        if not (value := getattr(config, name)) or min(value) < 1:
+            raise ValueError(f"got {name}={value}, expected numbers of at least 1.")
     for name in ("peers", "torch_python"):
         path = getattr(config, name)
         if path is not None and not path.exists():

@@ -1,5 +1,7 @@
 """What does not grow: rounds with n, gossip beyond a copy, sweeps and searches."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,37 +12,67 @@ import tele_jax as tele
 from experiments.benchmarks import measure, work
 from experiments.benchmarks.measure import Record
 
+_DIM = 64
+"""Parameters of a model of least squares."""
+
 
 def teleportation(
-    *, few: int, many: int, num_slots: int, rounds: int, pairs: int
+    *, few: int, many: Sequence[int], slots: Sequence[int], rounds: int, pairs: int
 ) -> list[Record]:
-    """The time of a round with many nodes over that with few, k slots active."""
-    dim, key = 64, jax.random.key(1)
+    """The time of a round with many nodes over that with few, and with many slots.
+
+    The first rows are judged: n grows, k does not. In the others k grows, set against
+    one slot; 256 rounds or fewer are enough there.
+    """
+    records = []
+    for num_nodes in many:
+        pair = tuple(_teleporting(n, 16, rounds) for n in (num_nodes, few))
+        record = _compared(pair, f"{num_nodes:,} over {few:,}", "16", rounds, pairs)
+        records.append(measure.judged(record, at_most=1.2))
+    rounds = min(rounds, 256)
+    for num_slots in slots:
+        pair = tuple(_teleporting(many[0], k, rounds) for k in (num_slots, 1))
+        told = f"{num_slots:,} over 1"
+        records.append(_compared(pair, f"{many[0]:,}", told, rounds, pairs))
+    return records
+
+
+def _teleporting(num_nodes: int, num_slots: int, rounds: int) -> partial[Any]:
+    task = _least_squares(num_nodes, _DIM)
     algorithm = tele.Teleportation(tele.graphs.ring(num_slots), 0.1)
-    params = jnp.zeros(dim)
+    params, key = jnp.zeros(_DIM), jax.random.key(1)
 
     def run(task: tele.tasks.Quadratic) -> Any:
         return tele.simulate(
             algorithm, task, params, key, num_rounds=rounds, observe=work.nothing
         ).state
 
-    tasks = [_least_squares(num_nodes, dim) for num_nodes in (many, few)]
-    seconds = measure.alternate(lambda: run(tasks[0]), lambda: run(tasks[1]), pairs)
-    many_us, few_us = np.median(seconds, axis=0) / rounds * 1e6
-    temporary = [_temporary_bytes(run, task) for task in tasks]
-    record = {
-        "slots": num_slots,
-        "nodes": f"{many} over {few}",
-        "round, µs": f"{many_us:.1f} over {few_us:.1f}",
-        "temporary bytes": f"{temporary[0]} over {temporary[1]}",
+    return partial(run, task)
+
+
+def _compared(
+    programs: tuple[partial[Any], ...],
+    nodes: str,
+    slots: str,
+    rounds: int,
+    pairs: int,
+) -> Record:
+    one, other = programs
+    seconds = measure.alternate(one, other, pairs)
+    first, second = np.median(seconds, axis=0) / rounds * 1e6
+    return {
+        "nodes": nodes,
+        "slots": slots,
+        "round, µs": f"{first:.1f} over {second:.1f}",
+        "temporary bytes": " over ".join(f"{_temporary_bytes(p):,}" for p in programs),
         **measure.quotient(seconds[:, 0], seconds[:, 1]),
     }
-    return [measure.judged(record, at_most=1.2)]
 
 
-def _temporary_bytes(run: Any, task: Any) -> int:
+def _temporary_bytes(program: partial[Any]) -> int:
     """What the program needs beside its arguments and results."""
-    analysis: Any = jax.jit(run).lower(task).compile().memory_analysis()
+    lowered = jax.jit(program.func).lower(*program.args)
+    analysis: Any = lowered.compile().memory_analysis()
     return analysis.temp_size_in_bytes
 
 
