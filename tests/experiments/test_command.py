@@ -91,7 +91,7 @@ def test_a_run_is_not_begun_in_the_folder_of_another(monkeypatch, tmp_path, caps
         )
 
     assert f"{folder} exists; add --resume to go on with it, or --force" in told()
-    assert "; num_nodes 7, now 6; " in told("--resume")
+    assert "; num_nodes was 7 and is now 6; " in told("--resume")
     assert (folder / "config.json").read_text() == known
     call(monkeypatch, "--run", folder, "--force")
     assert json.loads((folder / "config.json").read_text())["num_nodes"] == 6
