@@ -95,8 +95,8 @@ def over_slots(
     """
     here = functools.partial(_in_blocks, function, at_once)
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or (AXIS not in mesh.axis_names and not mesh.auto_axes):
-        return here(shared, *of_slots)  # within somebody's shard_map over runs
+    if set(mesh.axis_names) == set(mesh.manual_axes) - {AXIS}:
+        return here(shared, *of_slots)  # no mesh, or somebody's shard_map over runs
     _check(mesh)
     own = PartitionSpec(AXIS)
     divided = jax.shard_map(

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
+from jax.sharding import AxisType
 
 import tele_jax as tele
 from tele_jax import devices
@@ -187,15 +188,6 @@ def test_the_chunks_of_a_driven_run_share_one_program(algorithm, num_devices):
     assert compiled == []
 
 
-def test_a_mesh_of_other_axes_changes_nothing():
-    key = jax.random.key(1)
-    alone = _simulate("dsgd", "ring", key)
-    auto = (jax.sharding.AxisType.Auto,)
-    with jax.set_mesh(jax.make_mesh((2,), ("model",), axis_types=auto)):
-        beside = _simulate("dsgd", "ring", key)
-    chex.assert_trees_all_close(beside, alone, rtol=1e-6)
-
-
 @pytest.mark.parametrize("num_devices", [0, -1, 9])
 def test_a_number_of_devices_that_do_not_exist_is_refused(num_devices):
     with pytest.raises(ValueError, match=f"num_devices={num_devices}, expected 1 to 8"):
@@ -215,24 +207,38 @@ def test_more_devices_than_slots_compute_what_one_does():
     chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
 
 
-def test_a_mesh_without_slots_is_refused():
+@pytest.mark.parametrize(
+    ("axis", "kind"),
+    [
+        ("nodes", AxisType.Auto),
+        ("nodes", AxisType.Explicit),
+        ("slots", AxisType.Explicit),
+    ],
+)
+def test_a_mesh_without_an_auto_axis_of_slots_is_refused(axis, kind):
     with (
-        jax.set_mesh(jax.make_mesh((2,), ("nodes",))),
+        jax.set_mesh(jax.make_mesh((2,), (axis,), axis_types=(kind,))),
         pytest.raises(
-            ValueError, match="axes 'nodes', expected an Auto axis \"slots\""
+            ValueError, match=f"the axes '{axis}', expected an Auto axis.*slot_mesh"
         ),
     ):
         _simulate("dsgd", "ring", jax.random.key(0))
 
 
-def test_a_mesh_of_explicit_axes_is_refused():
-    with (
-        jax.set_mesh(jax.make_mesh((2,), ("slots",))),
-        pytest.raises(
-            ValueError, match=r"the axes 'slots', expected an Auto axis.*slot_mesh"
-        ),
-    ):
-        _simulate("dsgd", "ring", jax.random.key(0))
+def test_somebody_may_share_runs_among_devices():
+    """Within a shard_map over another axis every device computes its slots alone."""
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    @jax.vmap
+    def slots(key):
+        scale = jax.random.normal(key)
+        return devices.over_slots(jnp.multiply, scale, jnp.arange(3.0))
+
+    alone = slots(keys)
+    runs = jax.sharding.PartitionSpec("runs")
+    with jax.set_mesh(jax.make_mesh((2,), ("runs",), axis_types=(AxisType.Auto,))):
+        shared = jax.jit(jax.shard_map(slots, in_specs=runs, out_specs=runs))(keys)
+    chex.assert_trees_all_equal(shared, alone)
 
 
 @pytest.mark.parametrize("at_once", [None, 1, 2, 100])
