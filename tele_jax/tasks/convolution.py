@@ -1,26 +1,24 @@
 """Convolutions as matrix products, which stay fast when every slot has its kernel.
 
 ``vmap`` of ``lax.conv_general_dilated`` over kernels is a grouped convolution: XLA
-runs several times slower than the products it consists of. Here the batch is the
-innermost axis of a feature map, ``[W, C, H, B]``, so all products are long in ``H·B``
-and every slice is a contiguous block.
+runs several times slower than the products it consists of. And its gradients are
+convolutions in other layouts, which XLA brings into the fast one outside of loops only:
+on a CPU, inside the loop over rounds, they run ten to forty times slower.
 """
 
-import math
+import functools
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from tele_jax._types import Array
 
 Pair = tuple[int, int]
-
-_BLOCK_ROWS = 96
-"""At most so many rows in one banded product: measured best on two CPU cores."""
+Formulation = Literal["split", "patches"]
 
 
 def conv_general_dilated(
@@ -31,6 +29,7 @@ def conv_general_dilated(
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers: Any = None,
+    formulation: Formulation | None = None,
     **options: Any,
 ) -> Array:
     """``jax.lax.conv_general_dilated``, faster under ``vmap`` with a kernel per slot.
@@ -48,9 +47,17 @@ def conv_general_dilated(
       lhs_dilation, dimension_numbers, options: as in ``jax.lax``. What is not a plain
         2-D convolution in the layouts above (groups, transposed, 1-D, 3-D, integers)
         is left to ``jax.lax``; ``precision`` and ``preferred_element_type`` are kept.
+      formulation: "split", one product for the kernel's columns, whose results for the
+        kernel's rows are added (stride 1 only); "patches", one product for the whole
+        kernel; None: of the two the one that writes fewer numbers, which is the faster
+        one on a CPU nearly everywhere. A profile names it.
 
     Returns:
       Feature maps, NHWC, ``[b, H', W', O]``.
+
+    Raises:
+      ValueError: the padded maps are smaller than the kernel, or such a formulation
+        does not exist, or not for these strides.
 
     >>> layout = ("NHWC", "HWIO", "NHWC")
     >>> x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((5, 5, 3, 4))
@@ -77,107 +84,97 @@ def conv_general_dilated(
             dimension_numbers,
             **options,
         )
-    maps, dilation = lhs.transpose(2, 3, 1, 0), rhs_dilation or (1, 1)
-    maps = convolve(maps, rhs, window_strides, padding, dilation, **products)
-    return maps.transpose(3, 2, 0, 1)
+    windows = _Windows(rhs.shape[:2], window_strides, rhs_dilation or (1, 1))
+    maps = _pad(lhs, padding, windows)
+    formulation = _formulation(formulation, maps, rhs, windows)
+    compute = {"split": _split, "patches": _patches}[formulation]
+    with jax.named_scope(f"conv_{formulation}"):
+        return compute(maps, rhs, windows, products)
 
 
-def convolve(
-    maps: Array,
-    kernel: Array,
-    strides: Sequence[int] = (1, 1),
-    padding: str | Sequence[Pair] = "VALID",
-    dilation: Sequence[int] = (1, 1),
-    **products: Any,
+class _Windows(NamedTuple):
+    """What an output sees: (height, width) each."""
+
+    size: Sequence[int]
+    strides: Sequence[int]
+    dilation: Sequence[int]
+
+    @property
+    def offsets(self) -> tuple[list[int], list[int]]:
+        """Where a window's rows and columns lie."""
+        rows, columns = (
+            [d * i for i in range(size)]
+            for size, d in zip(self.size, self.dilation, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def reach(self) -> Pair:
+        """Rows and columns from a window's first to its last."""
+        rows, columns = self.offsets
+        return rows[-1] + 1, columns[-1] + 1
+
+
+def _split(
+    maps: Array, kernel: Array, windows: _Windows, products: dict[str, Any]
 ) -> Array:
-    """Convolve batch-innermost feature maps with a kernel.
+    """The kernel's columns on the input's side, its rows on the output's.
 
-    One product: the kernel, repeated at t shifts in a banded matrix ``[t·O, s·i·C]``,
-    times the s input columns that each block of t neighbouring output columns sees,
-    taken at the i kernel rows. A wider block wastes products with the zeros of the band
-    and gains the height that a fast matrix product needs, so t is the largest with
-    t·O ≤ 96, evened out over the blocks; layers of 49 channels or more have t = 1 and
-    no zeros at all. Every step is one whose transpose is as fast, so gradients are too.
-
-    Args:
-      maps: ``[W, C, H, B]``.
-      kernel: ``[i, j, C, O]``, rows (height) first as in flax.
-      strides, padding, dilation: (height, width) each; padding also by name.
-      products: options of ``jax.numpy.matmul``, such as its ``precision``.
-
-    Returns:
-      Feature maps ``[W', O, H', B]``.
-
-    Raises:
-      ValueError: the padded maps are smaller than the kernel.
-
-    >>> convolve(jnp.ones((28, 1, 28, 32)), jnp.ones((5, 5, 1, 6))).shape
-    (24, 6, 24, 32)
+    z[b, h, w, i, o] = Σ_{j, c} kernel[i, j, c, o] x[b, h, w + d j, c] is one product of
+    [b·H·W', j·C] and [j·C, i·O]; y[b, h] = Σ_i z[b, h + d i, :, i]. Its transposes are
+    products of the same shapes: ``lax.concatenate`` and ``lax.split`` are each other's
+    transpose, where slices would become sums of padded arrays.
     """
-    rows, columns, _, features = kernel.shape
-    reach = ((rows - 1) * dilation[0] + 1, (columns - 1) * dilation[1] + 1)
-    maps = _pad(maps, padding, reach, strides)
-    width, height = _num_windows(maps, reach, strides)
-    batch = maps.shape[3]
-    block = _block_width(width, features)
-
-    # What a block sees lies at multiples of `step` from its first column.
-    step = math.gcd(strides[1] * (block > 1), dilation[1] * (columns > 1)) or 1
-    band = _band(kernel, block, strides[1] // step, max(1, dilation[1] // step))
-
-    # All the kernel rows side by side: [W, i, C, H', B].
-    last = strides[0] * (height - 1) + 1
-    shifted = jnp.stack(
-        [maps[:, :, i : i + last : strides[0]] for i in dilation[0] * np.arange(rows)],
-        axis=1,
-    )
-    span = block * strides[1]
-    num_blocks = math.ceil(width / block)
-    seen = _windows(shifted, num_blocks, span, span - strides[1] + reach[1])[:, ::step]
-
-    # The blocks, rows and examples innermost: [s, i, C, blocks, H', B].
-    seen = jnp.moveaxis(seen, 0, 3).reshape(-1, num_blocks * height * batch)
-    band = band.reshape(block * features, -1)
-    maps = jnp.matmul(band, seen, **products)
-    maps = maps.reshape(block, features, num_blocks, height, batch)
-    return jnp.moveaxis(maps, 2, 0).reshape(-1, features, height, batch)[:width]
+    size, features = windows.size, kernel.shape[3]
+    height, width = _num_windows(maps, windows)
+    rows, columns = windows.offsets
+    seen = lax.concatenate([maps[:, :, j : j + width] for j in columns], 3)
+    side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, size[0] * features)
+    sums = _product(seen, side_by_side, products)
+    parts = zip(rows, lax.split(sums, [features] * size[0], axis=3), strict=True)
+    return functools.reduce(jnp.add, (part[:, i : i + height] for i, part in parts))
 
 
-def max_pool(maps: Array) -> Array:
-    """The maximum of every 2 x 2 window of batch-innermost feature maps.
-
-    An odd last row or column is dropped. Of equal values the first, row by row, gets
-    the gradient, as in PyTorch; a NaN stays NaN.
-
-    Args:
-      maps: ``[W, C, H, B]``.
-
-    Returns:
-      Feature maps ``[W // 2, C, H // 2, B]``.
-
-    >>> max_pool(jnp.arange(6.0).reshape(2, 1, 3, 1)).ravel().tolist()
-    [4.0]
-    """
-    width, channels, height, batch = maps.shape
-    width, height = width // 2, height // 2
-    maps = maps[: 2 * width, :, : 2 * height]
-    maps = maps.reshape(width, 2, channels, height, 2, batch)
-    maps = _larger(maps[:, 0], maps[:, 1])
-    return _larger(maps[:, :, :, 0], maps[:, :, :, 1])
+def _patches(
+    maps: Array, kernel: Array, windows: _Windows, products: dict[str, Any]
+) -> Array:
+    """All that an output sees side by side: [b·H'·W', i·j·C] times [i·j·C, O]."""
+    strides = windows.strides
+    height, width = _num_windows(maps, windows)
+    down, right = (height - 1) * strides[0] + 1, (width - 1) * strides[1] + 1
+    seen = [
+        maps[:, i : i + down : strides[0], j : j + right : strides[1]]
+        for i, j in itertools.product(*windows.offsets)
+    ]
+    matrix = kernel.reshape(-1, kernel.shape[3])
+    return _product(lax.concatenate(seen, 3), matrix, products)
 
 
-@jax.custom_jvp
-def _larger(a: Array, b: Array) -> Array:
-    """jnp.maximum, but a tie sends its gradient to ``a`` instead of sharing it."""
-    return jnp.maximum(a, b)
+def _product(maps: Array, matrix: Array, products: dict[str, Any]) -> Array:
+    """A matrix times the channels of every pixel."""
+    pixels = maps.reshape(-1, maps.shape[-1])
+    result = jnp.matmul(pixels, matrix, **products)
+    return result.reshape(*maps.shape[:-1], -1)
 
 
-@_larger.defjvp
-def _larger_jvp(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    a, b = primals
-    return jnp.maximum(a, b), jnp.where(a >= b, *tangents)
+def _formulation(
+    wanted: Formulation | None, maps: Array, kernel: Array, windows: _Windows
+) -> Formulation:
+    """What is wanted, or the formulation that writes fewer numbers."""
+    steps = tuple(windows.strides) == (1, 1)
+    if wanted == "patches" or (wanted == "split" and steps):
+        return wanted
+    if wanted is not None:
+        raise ValueError(
+            f"conv_general_dilated: got formulation={wanted!r} with strides "
+            f"{tuple(windows.strides)}, expected 'patches', or 'split' with strides of "
+            "1; leave it out for the better one."
+        )
+    rows, columns, channels, features = kernel.shape
+    split = maps.shape[1] * (columns * channels + rows * features)
+    height, _ = _num_windows(maps, windows)
+    patches = height * (rows * columns * channels + features)
+    return "split" if steps and split < patches else "patches"
 
 
 def _channels_last(lhs: Array, rhs: Array, dimension_numbers: Any) -> bool:
@@ -192,57 +189,25 @@ def _channels_last(lhs: Array, rhs: Array, dimension_numbers: Any) -> bool:
     return given == ours and floating and lhs.shape[3] == rhs.shape[2]
 
 
-def _pad(
-    maps: Array, padding: str | Sequence[Pair], reach: Pair, strides: Sequence[int]
-) -> Array:
-    width, _, height, _ = maps.shape
+def _pad(maps: Array, padding: str | Sequence[Pair], windows: _Windows) -> Array:
+    """Pad, or crop where a padding is negative."""
+    height, width = maps.shape[1:3]
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads((height, width), reach, strides, padding)
-    (top, bottom), (left, right) = padding
-    config = ((left, right, 0), (0, 0, 0), (top, bottom, 0), (0, 0, 0))
+        padding = lax.padtype_to_pads(
+            (height, width), windows.reach, windows.strides, padding
+        )
+    config = ((0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0))
     # lax.pad and not jnp.pad: a negative padding, which crops, is a padding too.
     return lax.pad(maps, jnp.zeros((), maps.dtype), config)
 
 
-def _num_windows(maps: Array, reach: Pair, strides: Sequence[int]) -> Pair:
-    """How many places the kernel has: (width, height)."""
-    width, _, height, _ = maps.shape
+def _num_windows(maps: Array, windows: _Windows) -> Pair:
+    """How many places the kernel has: (height, width)."""
+    (height, width), reach = maps.shape[1:3], windows.reach
     if height < reach[0] or width < reach[1]:
         raise ValueError(
-            f"convolve: padded maps of {height} x {width} are smaller than the kernel's"
-            f" {reach[0]} x {reach[1]}; use larger inputs or more padding."
+            f"conv_general_dilated: padded maps of {height} x {width} are smaller than "
+            f"the kernel's {reach[0]} x {reach[1]}; use larger inputs or more padding."
         )
-    return (width - reach[1]) // strides[1] + 1, (height - reach[0]) // strides[0] + 1
-
-
-def _block_width(width: int, features: int) -> int:
-    """How many output columns one product computes."""
-    widest = max(1, _BLOCK_ROWS // features)
-    return math.ceil(width / math.ceil(width / widest))
-
-
-def _windows(maps: Array, number: int, span: int, size: int) -> Array:
-    """``size`` columns from every multiple of ``span`` on: [number, size, ...].
-
-    Overlapping windows are laid side by side from a few shifted copies, whose transpose
-    is a few sums; one slice for each window would be as many sums of whole arrays.
-    """
-    shifts = math.ceil(size / span)
-    missing = (number + shifts - 1) * span - len(maps)
-    edges = ((0, missing, 0), *((0, 0, 0) for _ in maps.shape[1:]))
-    maps = lax.pad(maps, jnp.zeros((), maps.dtype), edges)
-    maps = maps.reshape(-1, span, *maps.shape[1:])
-    return jnp.concatenate(
-        [maps[a : a + number, : size - a * span] for a in range(shifts)], axis=1
-    )
-
-
-def _band(kernel: Array, block: int, stride: int, dilation: int) -> Array:
-    """The kernel at every shift a of a block of output columns: [a, O, s, i, C]."""
-    kernel, zero = kernel.transpose(3, 1, 0, 2), jnp.zeros((), kernel.dtype)
-    shifts = []
-    for a in range(block):
-        shift = (a * stride, (block - 1 - a) * stride, dilation - 1)
-        config = ((0, 0, 0), shift, (0, 0, 0), (0, 0, 0))
-        shifts.append(lax.pad(kernel, zero, config))
-    return jnp.stack(shifts)
+    strides = windows.strides
+    return (height - reach[0]) // strides[0] + 1, (width - reach[1]) // strides[1] + 1

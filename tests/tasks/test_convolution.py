@@ -1,17 +1,17 @@
 """Convolutions as products against the convolution of XLA."""
 
+import functools
 import itertools
 
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from flax import linen as nn
 from flax import nnx
 from jax import lax
 
-from tele_jax.tasks.convolution import conv_general_dilated, convolve, max_pool
+from tele_jax.tasks.convolution import conv_general_dilated
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 CASES = [
@@ -19,8 +19,8 @@ CASES = [
     ((2, 28, 28, 1), (5, 5, 6), (1, 1), (1, 1), "VALID"),
     ((2, 12, 12, 6), (5, 5, 16), (1, 1), (1, 1), "VALID"),
     ((1, 9, 13, 3), (3, 3, 7), (1, 1), (1, 1), "SAME"),  # odd width, batch 1
-    ((3, 8, 11, 2), (3, 2, 40), (1, 1), (1, 1), "SAME"),  # a last block that is smaller
-    ((2, 6, 7, 5), (3, 3, 130), (1, 1), (1, 1), "SAME_LOWER"),  # too wide for a band
+    ((3, 8, 11, 2), (3, 2, 40), (1, 1), (1, 1), "SAME"),
+    ((2, 6, 7, 5), (3, 3, 130), (1, 1), (1, 1), "SAME_LOWER"),
     ((2, 9, 10, 4), (1, 1, 8), (2, 2), (1, 1), "VALID"),  # columns nobody sees
     ((2, 5, 5, 4), (1, 1, 128), (2, 1), (1, 1), "SAME"),
     ((2, 3, 3, 4), (3, 3, 5), (1, 1), (1, 1), "VALID"),  # one output
@@ -157,35 +157,82 @@ def test_flax_layers_take_it(padding):
     chex.assert_trees_all_close(*nnx_layers, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("formulation", ["split", "patches"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_both_formulations_are_the_convolution(case, formulation):
+    inputs, cotangent, using = problem(case)
+    ours = functools.partial(conv_general_dilated, formulation=formulation)
+    if formulation == "split" and case[2] != (1, 1):
+        with pytest.raises(ValueError, match=r"formulation='split' with strides \(2"):
+            using(ours)(*inputs)
+        return
+    expected, pullback = jax.vjp(using(reference), *inputs)
+    got, pull = jax.vjp(using(ours), *inputs)
+    chex.assert_trees_all_close(got, expected, rtol=1e-4, atol=1e-4)
+    chex.assert_trees_all_close(
+        pull(cotangent), pullback(cotangent), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "kernel", "expected"),
+    [
+        ((32, 32, 32, 16), (3, 3, 16), "split"),
+        ((32, 32, 32, 3), (3, 3, 64), "patches"),
+        ((32, 2, 2, 512), (3, 3, 512), "patches"),
+    ],
+)
+def test_the_formulation_that_writes_fewer_numbers_is_chosen(images, kernel, expected):
+    inputs, _, using = problem((images, kernel, (1, 1), (1, 1), "SAME"))
+    text = jax.jit(using(conv_general_dilated)).lower(*inputs).as_text(debug_info=True)
+    (other,) = {"split", "patches"} - {expected}
+    assert f"conv_{expected}" in text
+    assert f"conv_{other}" not in text
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[5]], ids=str)
+def test_derivatives_in_any_order_and_direction(case):
+    (x, kernel), _, using = problem(case)
+
+    def curvature(convolution):
+        def loss(kernel):
+            return jnp.sum(jnp.sin(using(convolution)(x, kernel)))
+
+        return jax.jvp(jax.grad(loss), (kernel,), (jnp.ones_like(kernel),))[1]
+
+    chex.assert_trees_all_close(
+        curvature(conv_general_dilated), curvature(reference), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_no_convolution_is_left_in_the_gradients():
+    """XLA brings those into its fast layout outside of loops only."""
+    inputs, cotangent, using = problem(CASES[1], slots=3)
+
+    def gradients(x, kernel):
+        return jax.vjp(using(conv_general_dilated), x, kernel)[1](cotangent)
+
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(gradients)(*inputs))
+
+
 def test_an_infinite_weight_touches_only_what_it_multiplies():
     kernel = jnp.ones((1, 2, 1, 1)).at[0, 1].set(jnp.inf)
-    maps = convolve(jnp.ones((6, 1, 1, 1)), kernel)
-    chex.assert_trees_all_equal(maps, jnp.full((5, 1, 1, 1), jnp.inf))
+    maps = conv_general_dilated(
+        jnp.ones((1, 1, 6, 1)), kernel, (1, 1), "VALID", dimension_numbers=LAYOUT
+    )
+    chex.assert_trees_all_equal(maps, jnp.full((1, 1, 5, 1), jnp.inf))
 
 
 def test_maps_smaller_than_the_kernel_are_refused():
-    with pytest.raises(ValueError, match=r"^convolve: padded maps of 3 x 4 .* 5 x 5;"):
-        convolve(jnp.ones((4, 1, 3, 2)), jnp.ones((5, 5, 1, 6)))
+    x, kernel = jnp.ones((2, 3, 4, 1)), jnp.ones((5, 5, 1, 6))
+    with pytest.raises(
+        ValueError, match=r"^conv_general_dilated: padded maps of 3 x 4 .* 5 x 5;"
+    ):
+        conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=LAYOUT)
 
 
-@pytest.mark.parametrize(("width", "height"), [(4, 6), (5, 7), (2, 2)])
-def test_max_pool_is_that_of_flax(width, height):
-    maps = jax.random.normal(jax.random.key(0), (width, 3, height, 2))
-    expected = nn.max_pool(maps.transpose(3, 2, 0, 1), (2, 2), (2, 2))
-    chex.assert_trees_all_equal(max_pool(maps), expected.transpose(2, 3, 1, 0))
-
-
-@pytest.mark.parametrize("window", list(itertools.product((0.0, 1.0), repeat=4)))
-def test_a_tie_sends_the_gradient_to_the_first(window):
-    rows = np.array(window).reshape(2, 2)  # [h, w]
-    expected = np.zeros(4)
-    expected[np.argmax(rows)] = 1.0
-    maps = jnp.asarray(rows.T.reshape(2, 1, 2, 1))
-    gradient = jax.grad(lambda maps: max_pool(maps).sum())(maps)
-    np.testing.assert_array_equal(gradient[:, 0, :, 0].T, expected.reshape(2, 2))
-
-
-@pytest.mark.parametrize("place", range(4))
-def test_max_pool_keeps_a_nan(place):
-    maps = jnp.arange(4.0).at[place].set(jnp.nan).reshape(2, 1, 2, 1)
-    assert jnp.isnan(max_pool(maps)).all()
+def test_an_unknown_formulation_is_refused():
+    inputs, _, using = problem(CASES[0])
+    ours = functools.partial(conv_general_dilated, formulation="winograd")
+    with pytest.raises(ValueError, match=r"got formulation='winograd'.*'patches'"):
+        using(ours)(*inputs)

@@ -1,20 +1,17 @@
-"""Layers on batch-innermost feature maps ``[W, C, H, B]``.
+"""Layers of the models, with the parameters of flax's layers, and their numbers."""
 
-Each has the parameters of flax's layer of the same name, and gives its numbers.
-"""
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 from tele_jax._types import Array
-from tele_jax.tasks.convolution import convolve
-
-Pair = tuple[int, int]
+from tele_jax.tasks.convolution import conv_general_dilated
 
 
-def innermost(who: str, images: Array, smallest: int) -> Array:
-    """Images ``[b, h, w]`` or ``[b, h, w, c]`` as feature maps ``[w, c, h, b]``.
+def feature_maps(who: str, images: Array, smallest: int) -> Array:
+    """Images ``[b, h, w]`` or ``[b, h, w, c]`` as feature maps ``[b, h, w, c]``.
 
     Args:
       who: the model that wants them.
@@ -24,64 +21,64 @@ def innermost(who: str, images: Array, smallest: int) -> Array:
     Raises:
       ValueError: they are no images, or too small.
 
-    >>> innermost("LeNet", jnp.ones((5, 28, 26)), 16).shape
-    (26, 1, 28, 5)
+    >>> feature_maps("LeNet", jnp.ones((5, 28, 26)), 16).shape
+    (5, 28, 26, 1)
     """
     if images.ndim not in (3, 4) or min(images.shape[1:3]) < smallest:
         raise ValueError(
             f"{who}: got inputs of shape {images.shape}, expected [b, h, w] or"
             f" [b, h, w, c] with h, w >= {smallest}; use an MLP for smaller images."
         )
-    return images.reshape(*images.shape[:3], -1).transpose(2, 3, 1, 0)
+    return images.reshape(*images.shape[:3], -1)
 
 
-class Conv(nn.Module):
-    """``nn.Conv``: a square kernel, the maps padded so that stride 1 keeps their size.
+def conv(features: int, size: int = 3, stride: int = 1, **options: Any) -> nn.Conv:
+    """``nn.Conv`` with a square kernel, as a matrix product.
 
-    The padding is (size − 1) / 2 on every side whatever the stride, as in PyTorch.
+    Padded so that stride 1 keeps the maps' size: by (size − 1) / 2 on every side
+    whatever the stride, as in PyTorch.
+
+    >>> import jax
+    >>> conv(4, stride=2).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))[
+    ...     0].shape
+    (1, 4, 4, 4)
     """
-
-    features: int
-    size: int = 3
-    stride: int = 1
-    use_bias: bool = True
-
-    @nn.compact
-    def __call__(self, maps: Array) -> Array:
-        shape = (self.size, self.size, maps.shape[1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        around = (self.size // 2, self.size // 2)
-        strides = (self.stride, self.stride)
-        maps = convolve(maps, kernel, strides, (around, around))
-        if not self.use_bias:
-            return maps
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return maps + bias.reshape(1, -1, 1, 1)
+    return nn.Conv(
+        features,
+        (size, size),
+        stride,
+        padding=size // 2,
+        conv_general_dilated=conv_general_dilated,
+        **options,
+    )
 
 
 class GroupNorm(nn.Module):
-    """``nn.GroupNorm`` with epsilon 1e-5, as in PyTorch."""
+    """``nn.GroupNorm`` with epsilon 1e-5, as in PyTorch, for maps in any layout."""
 
     num_groups: int
+    layout: str = "BHWC"
+    """The axes of the maps: batch, height, width and channels, in their order."""
 
     @nn.compact
     def __call__(self, maps: Array) -> Array:
-        width, channels, height, batch = maps.shape
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        scale, bias = (v.reshape(1, self.num_groups, -1, 1, 1) for v in (scale, bias))
-        x = maps.reshape(width, self.num_groups, -1, height, batch)
+        axis = self.layout.index("C")
+        channels = maps.shape[axis]
+        around = tuple(channels if a == axis else 1 for a in range(4))
+        scale = self.param("scale", nn.initializers.ones, (channels,)).reshape(around)
+        bias = self.param("bias", nn.initializers.zeros, (channels,)).reshape(around)
         # E[x²] − E[x]² would save a pass, but cancel where a map is nearly constant.
-        mean = x.mean((0, 2, 3), keepdims=True)
-        variance = jnp.square(x - mean).mean((0, 2, 3), keepdims=True)
+        mean = self._mean(maps)
+        variance = self._mean(jnp.square(maps - mean))
         slope = scale * lax.rsqrt(variance + 1e-5)
-        return (x * slope + (bias - mean * slope)).reshape(maps.shape)
+        return maps * slope + (bias - mean * slope)
 
-
-def average(maps: Array) -> Array:
-    """The mean of every map: ``[B, C]``.
-
-    >>> average(jnp.ones((4, 3, 4, 2))).shape
-    (2, 3)
-    """
-    return maps.mean((0, 2)).T
+    def _mean(self, maps: Array) -> Array:
+        """The mean of an example's group, for each of its channels."""
+        axis = self.layout.index("C")
+        pixels = (self.layout.index("H"), self.layout.index("W"))
+        means = maps.mean(pixels, keepdims=True)
+        before, after = means.shape[:axis], means.shape[axis + 1 :]
+        groups = means.reshape(*before, self.num_groups, -1, *after)
+        mean = groups.mean(axis + 1, keepdims=True)
+        return jnp.broadcast_to(mean, groups.shape).reshape(means.shape)

@@ -3,8 +3,9 @@
 from flax import linen as nn
 
 from tele_jax._types import Array
-from tele_jax.tasks.convolution import convolve, max_pool
-from tele_jax.tasks.models.layers import GroupNorm, innermost
+from tele_jax.tasks.banded import convolve
+from tele_jax.tasks.models.layers import GroupNorm, feature_maps
+from tele_jax.tasks.pooling import max_pool
 
 
 class LeNet(nn.Module):
@@ -31,11 +32,11 @@ class LeNet(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        x = innermost("LeNet", inputs, smallest=16)
+        x = feature_maps("LeNet", inputs, smallest=16).transpose(2, 3, 1, 0)
         for layer, (features, groups) in enumerate(((6, 2), (16, 4)), start=1):
             x = _PooledConv(features, name=f"conv{layer}")(x)
             if self.group_norm:
-                x = GroupNorm(groups, name=f"norm{layer}")(x)
+                x = GroupNorm(groups, "WCHB", name=f"norm{layer}")(x)
         x = x.transpose(3, 2, 0, 1).reshape(inputs.shape[0], -1)
         x = nn.relu(nn.Dense(120, name="dense1")(x))
         x = nn.relu(nn.Dense(84, name="dense2")(x))
@@ -54,5 +55,5 @@ class _PooledConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         # Adding the bias and ReLU are monotone: done after the maximum they give the
         # same numbers on a quarter of the work.
-        maps = max_pool(convolve(maps, kernel))
+        maps = max_pool(convolve(maps, kernel), rows=2, columns=0)
         return nn.relu(maps + bias.reshape(1, -1, 1, 1))

@@ -3,7 +3,7 @@
 from flax import linen as nn
 
 from tele_jax._types import Array
-from tele_jax.tasks.models.layers import Conv, GroupNorm, average, innermost
+from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
 
 
 class ResNet(nn.Module):
@@ -39,8 +39,8 @@ class ResNet(nn.Module):
                 f"ResNet: got width={self.width}, expected a multiple of 8, the number "
                 "of groups of its norms."
             )
-        x = innermost("ResNet", inputs, smallest=8)
-        x = Conv(self.width, use_bias=False, name="conv")(x)
+        x = feature_maps("ResNet", inputs, smallest=8)
+        x = conv(self.width, use_bias=False, name="conv")(x)
         x = nn.relu(GroupNorm(8, name="norm")(x))
         for stage, num_blocks in enumerate(self.blocks):
             for block in range(num_blocks):
@@ -49,23 +49,23 @@ class ResNet(nn.Module):
                     stride=2 if stage and not block else 1,
                     name=f"stage{stage + 1}_block{block + 1}",
                 )(x)
-        return nn.Dense(self.num_classes, name="dense")(average(x))
+        return nn.Dense(self.num_classes, name="dense")(x.mean((1, 2)))
 
 
 class _Block(nn.Module):
-    """A basic block of two convolutions on feature maps [W, C, H, B]."""
+    """A basic block of two convolutions on feature maps [b, H, W, C]."""
 
     features: int
     stride: int
 
     @nn.compact
     def __call__(self, maps: Array) -> Array:
-        x = Conv(self.features, 3, self.stride, use_bias=False, name="conv1")(maps)
+        x = conv(self.features, 3, self.stride, use_bias=False, name="conv1")(maps)
         x = nn.relu(GroupNorm(8, name="norm1")(x))
-        x = Conv(self.features, use_bias=False, name="conv2")(x)
+        x = conv(self.features, use_bias=False, name="conv2")(x)
         x = GroupNorm(8, name="norm2")(x)
         if maps.shape != x.shape:
-            maps = Conv(self.features, 1, self.stride, use_bias=False, name="conv3")(
+            maps = conv(self.features, 1, self.stride, use_bias=False, name="conv3")(
                 maps
             )
             maps = GroupNorm(8, name="norm3")(maps)

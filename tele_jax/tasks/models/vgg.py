@@ -3,8 +3,8 @@
 from flax import linen as nn
 
 from tele_jax._types import Array
-from tele_jax.tasks.convolution import max_pool
-from tele_jax.tasks.models.layers import Conv, GroupNorm, average, innermost
+from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
+from tele_jax.tasks.pooling import max_pool
 
 _STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 """Maps of every convolution; a maximum over 2 x 2 ends a stage."""
@@ -31,11 +31,11 @@ class VGG11(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        x, layer = innermost("VGG11", inputs, smallest=32), 0
+        x, layer = feature_maps("VGG11", inputs, smallest=32), 0
         for stage in _STAGES:
             for features in stage:
                 layer += 1
-                x = Conv(features, name=f"conv{layer}")(x)
+                x = conv(features, name=f"conv{layer}")(x)
                 x = nn.relu(GroupNorm(8, name=f"norm{layer}")(x))
             x = max_pool(x)
-        return nn.Dense(self.num_classes, name="dense")(average(x))
+        return nn.Dense(self.num_classes, name="dense")(x.mean((1, 2)))
