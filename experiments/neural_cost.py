@@ -74,7 +74,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
         raise ValueError(
             f"{wanted} seeds at a time need about {_bytes_told(needed)} (each "
             f"{_told(largest)}), the device has {_bytes_told(available)}; lower "
-            "--seeds-per-program, --slots-at-once or --batch-size."
+            "--seeds-per-program, --slots-at-once or --examples-at-once."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
     speed = _CPU_FLOPS * measure.num_cores() if on_cpu else _ACCELERATOR_FLOPS

@@ -37,6 +37,9 @@ class Recipe:
     slots_at_once: int = 0
     """Slots that step at the same time; fewer take less memory. 0: all, on a CPU as
     many as stay in its cache."""
+    examples_at_once: int = 0
+    """Examples of a gradient at a time, a divisor of the batch; fewer take less memory.
+    0: all, on a CPU 4 for ResNet-20 and the Mixer, which then stay in its cache."""
 
     def check(self) -> None:
         """Refuse numbers that no training has."""
@@ -44,9 +47,15 @@ class Recipe:
             ("batch_size", 1),
             ("local_steps", 1),
             ("slots_at_once", 0),
+            ("examples_at_once", 0),
         ):
             if (value := getattr(self, name)) < least:
                 raise ValueError(f"got {name}={value}, expected at least {least}.")
+        if self.examples_at_once and self.batch_size % self.examples_at_once:
+            raise ValueError(
+                f"got examples_at_once={self.examples_at_once}, expected a divisor of "
+                f"batch_size={self.batch_size}."
+            )
         for name in ("momentum", "warm_up"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ValueError(f"got {name}={value}, expected 0 <= {name} < 1.")

@@ -11,7 +11,7 @@ import optax
 from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.devices import over_slots
 from tele_jax.mixing import AnyMixing
-from tele_jax.tasks.base import Task
+from tele_jax.tasks.base import Task, value_and_grad
 
 Direction = Callable[[], optax.GradientTransformation]
 """A recipe for an optax transformation that turns a gradient into a direction.
@@ -237,7 +237,7 @@ def _step(
 ) -> LocalStep:
     key, task, learning_rate, direction = shared
     batch = task.sample(key, node, count)
-    loss, gradient = jax.value_and_grad(task.loss)(params, batch)
+    loss, gradient = value_and_grad(task, params, batch)
     update, memory = direction().update(gradient, memory, params)
     return LocalStep(_descend(params, update, learning_rate), memory, loss)
 

@@ -10,7 +10,7 @@ from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
 from tele_jax._types import Params
 from tele_jax.algorithms.base import Algorithm
 from tele_jax.devices import block_size
-from tele_jax.tasks.base import Task, evaluate
+from tele_jax.tasks.base import Task, evaluate, value_and_grad
 
 _KEPT = {
     *("dot_general", "conv_general_dilated", "concatenate", "gather", "sort"),
@@ -82,7 +82,7 @@ def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> M
 
     def gradient(params: Params) -> Any:
         batch = task.sample(jax.random.key(0), jnp.int32(0), jnp.int32(0))
-        return jax.value_and_grad(task.loss)(params, batch)
+        return value_and_grad(task, params, batch)
 
     return Memory(
         data=_bytes_of(task),

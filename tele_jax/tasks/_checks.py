@@ -21,6 +21,14 @@ def check_model(model: Any) -> None:
         )
 
 
+def check_block(batch_size: int, examples_at_once: int) -> None:
+    if examples_at_once < 1 or batch_size % examples_at_once:
+        raise ValueError(
+            f"classification: got examples_at_once={examples_at_once} with batch_size="
+            f"{batch_size}, expected a divisor of it; leave it out for all at once."
+        )
+
+
 def check_part(part: str, inputs: np.ndarray, labels: np.ndarray) -> None:
     if len(inputs) != len(labels) or labels.ndim != 1 or not len(labels):
         raise ValueError(

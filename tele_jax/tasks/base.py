@@ -2,6 +2,8 @@
 
 from typing import Protocol, runtime_checkable
 
+import jax
+
 from tele_jax._types import Array, Batch, Key, Metrics, Params
 
 
@@ -16,12 +18,14 @@ class Task(Protocol):
     and so arguments of the compiled program, never constants inside it. The callers
     do all the batching with ``vmap``.
 
-    A task may also offer, and metrics report only what is offered:
+    A task may also offer, and only what is offered is used:
 
     * ``objective(params) -> scalar``: the exact f;
     * ``gradient(params) -> params``: the exact ∇f;
     * ``evaluate(params) -> dict``: measurements of one model on data held out, such as
-      ``{"accuracy": ...}``.
+      ``{"accuracy": ...}``;
+    * ``value_and_grad(params, batch) -> (scalar, params)``: the loss and its gradient,
+      where there is a better way than ``jax.value_and_grad(task.loss)``.
 
     Set the class attribute ``counts_draws = True`` when ``sample`` needs ``count``:
     TELEPORTATION then carries one integer per node through the run. Otherwise
@@ -50,3 +54,9 @@ def evaluate(task: Task, params: Params) -> Metrics:
     """What the task measures of one model on data held out; empty if nothing."""
     offered = getattr(task, "evaluate", None)
     return {} if offered is None else offered(params)
+
+
+def value_and_grad(task: Task, params: Params, batch: Batch) -> tuple[Array, Params]:
+    """F_i(x; ξ) and its gradient in x, in the task's own way if it has one."""
+    offered = getattr(task, "value_and_grad", jax.value_and_grad(task.loss))
+    return offered(params, batch)

@@ -1,7 +1,6 @@
 """Classification of labelled examples that the nodes own unevenly."""
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +8,10 @@ import numpy as np
 from flax import struct
 
 from tele_jax._types import Array, Key, Params
+from tele_jax.tasks._blocks import mean_value_and_grad, weighted_total
 from tele_jax.tasks._checks import (
     check_augment,
+    check_block,
     check_key,
     check_model,
     check_part,
@@ -70,6 +71,8 @@ class Classification:
     """Decides the order of every node's epochs; None: draws with replacement."""
     augment: Augment | None = None
     """What is done to the images of a batch."""
+    examples_at_once: int | None = struct.field(pytree_node=False, default=None)
+    """So many examples of a batch go through the model at a time; None: all."""
 
     @property
     def num_nodes(self) -> int:
@@ -105,25 +108,35 @@ class Classification:
         inputs, labels = batch
         return jnp.mean(_cross_entropy(self._logits(params, inputs), labels))
 
+    def value_and_grad(
+        self, params: Params, batch: tuple[Array, Array]
+    ) -> tuple[Array, Params]:
+        """``loss`` and its gradient, ``examples_at_once``."""
+        if self.examples_at_once is None:
+            return jax.value_and_grad(self.loss)(params, batch)
+        return mean_value_and_grad(self.loss, params, batch, self.examples_at_once)
+
     def objective(self, params: Params) -> Array:
         """f(x), exactly: one pass over all N examples, in blocks."""
-        examples = (self.inputs, self.labels, self.weights)
-        return self._total(params, examples, _cross_entropy)
+
+        def measure(inputs: Array, labels: Array) -> Array:
+            return _cross_entropy(self._logits(params, _scaled(inputs)), labels)
+
+        return weighted_total(measure, (self.inputs, self.labels, self.weights), _BLOCK)
 
     def evaluate(self, params: Params) -> dict[str, Array]:
         """Accuracy and mean cross-entropy on the test part, in blocks."""
 
-        def measure(logits: Array, labels: Array) -> dict[str, Array]:
+        def measure(inputs: Array, labels: Array) -> dict[str, Array]:
+            logits = self._logits(params, _scaled(inputs))
             correct = jnp.argmax(logits, axis=-1) == labels
             return {"accuracy": correct, "test_loss": _cross_entropy(logits, labels)}
 
         # Weights of 1 and one division at the end: counts are exact in float32.
         size = len(self.test_labels)
         examples = (self.test_inputs, self.test_labels, jnp.ones(size))
-        return {
-            name: total / size
-            for name, total in self._total(params, examples, measure).items()
-        }
+        totals = weighted_total(measure, examples, _BLOCK)
+        return {name: total / size for name, total in totals.items()}
 
     def _logits(self, params: Params, inputs: Array) -> Array:
         logits = self.model.apply(params, inputs)
@@ -134,35 +147,6 @@ class Classification:
             )
         return logits
 
-    def _total(
-        self,
-        params: Params,
-        examples: tuple[Array, Array, Array],
-        measure: Callable[[Array, Array], Any],
-    ) -> Any:
-        """Σ_j weights_j measure_j, holding the activations of one block at a time.
-
-        ``examples`` are inputs, labels and weights, ``measure`` gives arrays [b].
-        """
-        num_examples = len(examples[0])
-        size = min(_BLOCK, num_examples)
-
-        def block(start: Array) -> Any:
-            # The last block starts early enough to be full; what the one before it has
-            # counted weighs nothing in it.
-            begin = jnp.minimum(start, num_examples - size)
-            inputs, labels, weights = (
-                jax.lax.dynamic_slice_in_dim(array, begin, size) for array in examples
-            )
-            fresh = begin + jnp.arange(size) >= start
-            values = measure(self._logits(params, _scaled(inputs)), labels)
-            return jax.tree.map(
-                lambda value: jnp.sum(jnp.where(fresh, weights * value, 0)), values
-            )
-
-        sums = jax.lax.map(block, jnp.arange(0, num_examples, size))
-        return jax.tree.map(jnp.sum, sums)
-
 
 def classification(
     dataset: Dataset,
@@ -172,6 +156,7 @@ def classification(
     batch_size: int,
     epoch_key: Key | None = None,
     augment: Augment | None = None,
+    examples_at_once: int | None = None,
 ) -> Classification:
     """The task of training ``model`` on a dataset split over nodes.
 
@@ -184,6 +169,10 @@ def classification(
         order that this key decides and that is new in every epoch; a sweep over seeds
         may sweep it. By default batches are drawn with replacement, as theory has it.
       augment: what is done to the images of a batch when it is drawn.
+      examples_at_once: gradients are added up over so many examples at a time, a
+        divisor of the batch size. The same numbers to rounding, if examples do not
+        depend on each other within the model, with less memory; and on a CPU, where
+        8 keep ResNet-20 in its cache, up to 1.6 times faster. By default all at once.
 
     Raises:
       ValueError: a number or label is out of range, a node is empty, the partition is
@@ -204,6 +193,8 @@ def classification(
     """
     if batch_size < 1:
         raise ValueError(f"classification: got batch_size={batch_size}, expected >= 1.")
+    if examples_at_once is not None:
+        check_block(batch_size, examples_at_once)
     check_model(model)
     check_part("training", dataset.train_inputs, dataset.train_labels)
     check_part("test", dataset.test_inputs, dataset.test_labels)
@@ -226,6 +217,7 @@ def classification(
         num_classes=dataset.num_classes,
         epoch_key=epoch_key,
         augment=augment,
+        examples_at_once=examples_at_once,
     )
 
 

@@ -64,7 +64,7 @@ def conv_general_dilated(
     >>> conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=layout).shape
     (2, 4, 4, 4)
     """
-    products = {
+    products: dict[str, Any] = {
         name: options[name]
         for name in ("precision", "preferred_element_type")
         if name in options
