@@ -74,7 +74,8 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
         raise ValueError(
             f"{wanted} seeds at a time need about {_bytes_told(needed)} (each "
             f"{_told(largest)}), the device has {_bytes_told(available)}; lower "
-            "--seeds-per-program, --slots-at-once or --examples-at-once."
+            "--seeds-per-program or --batch-size, or give --slots-at-once or "
+            "--examples-at-once."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
     speed = _CPU_FLOPS * measure.num_cores() if on_cpu else _ACCELERATOR_FLOPS
@@ -82,7 +83,11 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
 
 
 def _flops(task: tele.tasks.Classification, params: Any) -> float:
-    """Of one gradient."""
+    """Of one gradient.
+
+    Of the loss and not task.value_and_grad: XLA counts the body of a loop over blocks
+    of examples once.
+    """
 
     def gradient(params: Any) -> Any:
         batch = task.sample(jax.random.key(0), jnp.int32(0), jnp.int32(0))

@@ -88,7 +88,8 @@ def over_slots(
       What the function returned, leaves [k, ...].
 
     Raises:
-      ValueError: the mesh is not one of ``slot_mesh``.
+      ValueError: the mesh is not one of ``slot_mesh``; but within somebody's
+        ``shard_map`` over other axes every device computes all slots it is given.
 
     >>> over_slots(jnp.multiply, 3.0, jnp.arange(3.0)).tolist()
     [0.0, 3.0, 6.0]

@@ -15,6 +15,7 @@ from tele_jax import tree
 from tele_jax.algorithms.base import Info
 from tele_jax.gossip import mix
 from tele_jax.mixing import count_messages
+from tele_jax.tasks.base import value_and_grad
 from tele_jax.topology import Topology
 
 
@@ -39,7 +40,7 @@ class GradientTracking:
     def step(self, key, state, task, t):
         def gradient(params, node):
             batch = task.sample(jax.random.fold_in(key, node), node, t)
-            return jax.value_and_grad(task.loss)(params, batch)
+            return value_and_grad(task, params, batch)
 
         key, _ = jax.random.split(key)
         mixing = self.topology.at(t)

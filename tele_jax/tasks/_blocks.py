@@ -1,5 +1,6 @@
 """Passes over many examples, with the activations of one block in memory at a time."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ def mean_value_and_grad(
 ) -> tuple[Array, Params]:
     """The mean over a batch, from blocks of ``size`` examples which divide it.
 
+    Sums are kept in float32 at least.
+
     >>> square = lambda x, a: jnp.mean((x - a) ** 2)
     >>> value, slope = mean_value_and_grad(square, jnp.zeros(()), jnp.arange(4.0), 2)
     >>> float(value), float(slope)
@@ -21,15 +24,22 @@ def mean_value_and_grad(
     """
     blocks = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), batch)
 
-    def add(total: Any, block: Batch) -> tuple[Any, None]:
-        return jax.tree.map(
-            jnp.add, total, jax.value_and_grad(loss)(params, block)
-        ), None
+    of_block = functools.partial(jax.value_and_grad(loss), params)
+    found = jax.eval_shape(of_block, jax.tree.map(lambda leaf: leaf[0], blocks))
 
-    nothing = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), params))
-    total, _ = jax.lax.scan(add, nothing, blocks)
+    def add(total: Any, block: Batch) -> tuple[Any, None]:
+        total = jax.tree.map(jnp.add, total, of_block(block))
+        return total, None
+
+    def zeros(leaf: jax.ShapeDtypeStruct) -> Array:
+        return jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32))
+
+    total, _ = jax.lax.scan(add, jax.tree.map(zeros, found), blocks)
     number = len(jax.tree.leaves(blocks)[0])
-    return jax.tree.map(lambda leaf: leaf / number, total)
+    mean: tuple[Array, Params] = jax.tree.map(
+        lambda leaf, of: (leaf / number).astype(of.dtype), total, found
+    )
+    return mean
 
 
 def weighted_total(

@@ -22,7 +22,8 @@ def check_model(model: Any) -> None:
 
 
 def check_block(batch_size: int, examples_at_once: int) -> None:
-    if examples_at_once < 1 or batch_size % examples_at_once:
+    whole = isinstance(examples_at_once, int | np.integer)
+    if not whole or examples_at_once < 1 or batch_size % examples_at_once:
         raise ValueError(
             f"classification: got examples_at_once={examples_at_once} with batch_size="
             f"{batch_size}, expected a divisor of it; leave it out for all at once."

@@ -69,7 +69,6 @@ def _windows(maps: Array, number: int, span: int, size: int) -> Array:
     shifts = math.ceil(size / span)
     missing = (number + shifts - 1) * span - len(maps)
     edges = ((0, missing, 0), *((0, 0, 0) for _ in maps.shape[1:]))
-    # lax.pad and not jnp.pad: a negative width crops columns that nobody sees.
     maps = lax.pad(maps, jnp.zeros((), maps.dtype), edges)
     maps = maps.reshape(-1, span, *maps.shape[1:])
     return jnp.concatenate(

@@ -25,7 +25,8 @@ class Task(Protocol):
     * ``evaluate(params) -> dict``: measurements of one model on data held out, such as
       ``{"accuracy": ...}``;
     * ``value_and_grad(params, batch) -> (scalar, params)``: the loss and its gradient,
-      where there is a better way than ``jax.value_and_grad(task.loss)``.
+      where there is a better way than ``jax.value_and_grad(task.loss)``. A task that
+      wraps another and has its own ``loss`` needs its own of this, too.
 
     Set the class attribute ``counts_draws = True`` when ``sample`` needs ``count``:
     TELEPORTATION then carries one integer per node through the run. Otherwise

@@ -171,8 +171,8 @@ def classification(
       augment: what is done to the images of a batch when it is drawn.
       examples_at_once: gradients are added up over so many examples at a time, a
         divisor of the batch size. The same numbers to rounding, if examples do not
-        depend on each other within the model, with less memory; and on a CPU, where
-        8 keep ResNet-20 in its cache, up to 1.6 times faster. By default all at once.
+        depend on each other within the model, with less memory; on a CPU also faster
+        if they then stay in its cache: 4 of ResNet-20 do. By default all at once.
 
     Raises:
       ValueError: a number or label is out of range, a node is empty, the partition is

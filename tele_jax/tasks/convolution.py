@@ -20,6 +20,9 @@ from tele_jax._types import Array
 Pair = tuple[int, int]
 Formulation = Literal["split", "patches"]
 
+_OF_PRODUCTS = ("precision", "preferred_element_type")
+"""The options that a matrix product takes, too."""
+
 
 def conv_general_dilated(
     lhs: Array,
@@ -29,6 +32,7 @@ def conv_general_dilated(
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers: Any = None,
+    *,
     formulation: Formulation | None = None,
     **options: Any,
 ) -> Array:
@@ -49,31 +53,24 @@ def conv_general_dilated(
         is left to ``jax.lax``; ``precision`` and ``preferred_element_type`` are kept.
       formulation: "split", one product for the kernel's columns, whose results for the
         kernel's rows are added (stride 1 only); "patches", one product for the whole
-        kernel; None: of the two the one that writes fewer numbers, which is the faster
-        one on a CPU nearly everywhere. A profile names it.
+        kernel; None: of the two the one that writes fewer numbers, the faster one of
+        nearly all layers that we measured on a CPU. A profile names it.
 
     Returns:
       Feature maps, NHWC, ``[b, H', W', O]``.
 
     Raises:
-      ValueError: the padded maps are smaller than the kernel, or such a formulation
-        does not exist, or not for these strides.
+      ValueError: the padded maps are smaller than the kernel, or there is no such
+        formulation, or not of this convolution.
 
     >>> layout = ("NHWC", "HWIO", "NHWC")
     >>> x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((5, 5, 3, 4))
     >>> conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=layout).shape
     (2, 4, 4, 4)
     """
-    products: dict[str, Any] = {
-        name: options[name]
-        for name in ("precision", "preferred_element_type")
-        if name in options
-    }
-    others = [value for name, value in options.items() if name not in products]
-    plain = all(value in (None, 1) for value in (*others, *(lhs_dilation or ())))
-    # A pair of precisions names the operands in lax's order, which is not ours.
-    plain &= not isinstance(options.get("precision"), tuple)
-    if not (plain and _channels_last(lhs, rhs, dimension_numbers)):
+    plain = _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options)
+    _check_formulation(formulation, plain, window_strides)
+    if not plain:
         return lax.conv_general_dilated(
             lhs,
             rhs,
@@ -84,10 +81,12 @@ def conv_general_dilated(
             dimension_numbers,
             **options,
         )
-    windows = _Windows(rhs.shape[:2], window_strides, rhs_dilation or (1, 1))
+    dilation = (1, 1) if rhs_dilation is None else rhs_dilation
+    windows = _Windows(rhs.shape[:2], window_strides, dilation)
     maps = _pad(lhs, padding, windows)
-    formulation = _formulation(formulation, maps, rhs, windows)
+    formulation = formulation or _better(maps, rhs, windows)
     compute = {"split": _split, "patches": _patches}[formulation]
+    products = {name: options[name] for name in _OF_PRODUCTS if name in options}
     with jax.named_scope(f"conv_{formulation}"):
         return compute(maps, rhs, windows, products)
 
@@ -130,9 +129,13 @@ def _split(
     rows, columns = windows.offsets
     seen = lax.concatenate([maps[:, :, j : j + width] for j in columns], 3)
     side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, size[0] * features)
-    sums = _product(seen, side_by_side, products)
+    # Rounded to a shorter type once, after the sum, as other convolutions are.
+    dtype = products.get("preferred_element_type") or maps.dtype
+    long = {"preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
+    sums = _product(seen, side_by_side, {**products, **long})
     parts = zip(rows, lax.split(sums, [features] * size[0], axis=3), strict=True)
-    return functools.reduce(jnp.add, (part[:, i : i + height] for i, part in parts))
+    shifted = (part[:, i : i + height] for i, part in parts)
+    return functools.reduce(jnp.add, shifted).astype(dtype)
 
 
 def _patches(
@@ -157,27 +160,35 @@ def _product(maps: Array, matrix: Array, products: dict[str, Any]) -> Array:
     return result.reshape(*maps.shape[:-1], -1)
 
 
-def _formulation(
-    wanted: Formulation | None, maps: Array, kernel: Array, windows: _Windows
-) -> Formulation:
-    """What is wanted, or the formulation that writes fewer numbers."""
-    steps = tuple(windows.strides) == (1, 1)
-    if wanted == "patches" or (wanted == "split" and steps):
-        return wanted
-    if wanted is not None:
-        raise ValueError(
-            f"conv_general_dilated: got formulation={wanted!r} with strides "
-            f"{tuple(windows.strides)}, expected 'patches', or 'split' with strides of "
-            "1; leave it out for the better one."
-        )
+def _check_formulation(
+    wanted: Formulation | None, plain: bool, strides: Sequence[int]
+) -> None:
+    if wanted is None or (plain and wanted == "patches"):
+        return
+    if wanted not in ("split", "patches"):
+        wrong = "expected 'split' or 'patches'; leave it out for the better one"
+    elif not plain:
+        wrong = "but this convolution is left to jax.lax, which has none; leave it out"
+    elif tuple(strides) != (1, 1):
+        wrong = f"but strides of {tuple(strides)}, not 1; use 'patches'"
+    else:
+        return
+    raise ValueError(f"conv_general_dilated: got formulation={wanted!r}, {wrong}.")
+
+
+def _better(maps: Array, kernel: Array, windows: _Windows) -> Formulation:
+    """The formulation that writes fewer numbers."""
     rows, columns, channels, features = kernel.shape
     split = maps.shape[1] * (columns * channels + rows * features)
     height, _ = _num_windows(maps, windows)
     patches = height * (rows * columns * channels + features)
+    steps = tuple(windows.strides) == (1, 1)
     return "split" if steps and split < patches else "patches"
 
 
-def _channels_last(lhs: Array, rhs: Array, dimension_numbers: Any) -> bool:
+def _is_plain(
+    lhs: Array, rhs: Array, lhs_dilation: Any, dimension_numbers: Any, options: Any
+) -> bool:
     """Whether these are NHWC and HWIO arrays that a product can take."""
     if not lhs.ndim == rhs.ndim == 4 or 0 in (*lhs.shape, *rhs.shape):
         return False
@@ -186,7 +197,14 @@ def _channels_last(lhs: Array, rhs: Array, dimension_numbers: Any) -> bool:
         for layout in (dimension_numbers, ("NHWC", "HWIO", "NHWC"))
     )
     floating = jnp.issubdtype(lhs.dtype, jnp.floating) and lhs.dtype == rhs.dtype
-    return given == ours and floating and lhs.shape[3] == rhs.shape[2]
+    if given != ours or not floating or lhs.shape[3] != rhs.shape[2]:
+        return False
+    # A pair of precisions names the operands in lax's order, which is not ours.
+    if isinstance(options.get("precision"), tuple):
+        return False
+    others = [value for name, value in options.items() if name not in _OF_PRODUCTS]
+    others += [] if lhs_dilation is None else list(lhs_dilation)
+    return all(value in (None, 1) for value in others)
 
 
 def _pad(maps: Array, padding: str | Sequence[Pair], windows: _Windows) -> Array:

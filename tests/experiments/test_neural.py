@@ -305,6 +305,7 @@ def test_seeds_that_do_not_fit_are_refused(monkeypatch):
         ({"validation": "1"}, "expected a share between 0 and 1"),
         ({"momentum": "1"}, "got momentum=1.0, expected 0 <= momentum < 1"),
         ({"batch_size": "0"}, "got batch_size=0"),
+        ({"examples_at_once": "3"}, "examples_at_once=3, expected a divisor of batch"),
         ({"num_active": "0", "local_steps": "2"}, "which Algorithm 2 does not know"),
         ({"validation": "0.97"}, "a node has 7 training images, a round takes 8"),
         ({"model": "vgg11"}, "VGG11: got inputs of shape (1, 8, 8, 1)"),
@@ -318,6 +319,33 @@ def test_what_cannot_run_is_refused_before_any_work(
     )
     assert words in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size", "given", "expected"),
+    [
+        ("resnet20", 32, 0, 4),
+        ("mixer", 50, 0, 5),
+        ("resnet20", 9, 0, None),
+        ("mlp", 32, 0, None),
+        ("mlp", 32, 16, 16),
+    ],
+)
+def test_examples_at_once_on_a_cpu(model, batch_size, given, expected):
+    recipe = Recipe(batch_size=batch_size, examples_at_once=given)
+    config = neural.Config(
+        dataset="digits", num_nodes=2, validation=0.1, model=model, recipe=recipe
+    )
+    dataset, _ = neural_data.load("digits")
+    task = neural_data.tasks(neural.resolve(config), dataset, 10.0).test
+    assert task.examples_at_once == expected
+    flops = neural_cost._flops(task, jax.eval_shape(_params_of, task))
+    whole = task.replace(examples_at_once=None)
+    assert flops == neural_cost._flops(whole, jax.eval_shape(_params_of, task))
+
+
+def _params_of(task):
+    return task.model.init(jax.random.key(0), task.inputs[:1])
 
 
 def test_a_class_that_nobody_owns_is_refused():

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from flax import struct
 
-import tele_jax as tele
 from tele_jax.tasks.base import Task
 from tele_jax.tasks.classification import classification
 from tele_jax.tasks.datasets import Dataset
@@ -27,14 +26,6 @@ class Linear:
 
     def apply(self, params, inputs):
         return inputs.reshape(len(inputs), -1) @ params
-
-
-@struct.dataclass
-class Wide:
-    """A hidden layer that is wider than the inputs."""
-
-    def apply(self, params, inputs):
-        return jnp.tanh(Linear().apply(params, inputs))[:, :CLASSES]
 
 
 def _dataset(num_train=1100, num_test=700, dtype=np.float32):
@@ -309,49 +300,3 @@ def test_model_with_too_few_outputs_is_refused():
     task = classification(_dataset(), _uneven(1100), Linear(), batch_size=2)
     with pytest.raises(ValueError, match="gives 2 logits, the data have 3 classes"):
         task.objective(_params()[:, :2])
-
-
-@pytest.mark.parametrize("at_once", [1, 2, 4, 8])
-def test_examples_at_once_change_nothing_but_the_order_of_sums(at_once):
-    dataset = _dataset()
-    split = dirichlet(dataset.train_labels, 5, 1.0, seed=0)
-    whole = classification(dataset, split, Linear(), batch_size=8)
-    parts = classification(
-        dataset, split, Linear(), batch_size=8, examples_at_once=at_once
-    )
-    batch = whole.sample(jax.random.key(0), jnp.int32(2), None)
-    expected = jax.value_and_grad(whole.loss)(_params(), batch)
-    got = parts.value_and_grad(_params(), batch)
-    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
-
-    def simulated(task):
-        algorithm = tele.Teleportation(tele.graphs.ring(3), 0.5)
-        return tele.simulate(
-            algorithm, task, _params(), jax.random.key(1), num_rounds=5
-        )
-
-    chex.assert_trees_all_close(
-        simulated(parts), simulated(whole), rtol=1e-4, atol=1e-5
-    )
-
-
-def test_fewer_examples_at_once_need_less_memory():
-    dataset = _dataset()
-    split = dirichlet(dataset.train_labels, 5, 1.0, seed=0)
-    algorithm = tele.DSGD(tele.graphs.ring(5), 0.5)
-
-    def step(at_once):
-        task = classification(
-            dataset, split, Wide(), batch_size=64, examples_at_once=at_once
-        )
-        return tele.analysis.memory(algorithm, task, jnp.ones((DIM, 512)), "cpu").step
-
-    assert step(1) < step(8) < step(None)
-
-
-@pytest.mark.parametrize("at_once", [-1, 0, 3, 16])
-def test_examples_at_once_divide_the_batch(at_once):
-    dataset = _dataset()
-    split = dirichlet(dataset.train_labels, 5, 1.0, seed=0)
-    with pytest.raises(ValueError, match=f"examples_at_once={at_once} with batch_size"):
-        classification(dataset, split, Linear(), batch_size=8, examples_at_once=at_once)

@@ -14,6 +14,7 @@ from jax import lax
 from tele_jax.tasks.convolution import conv_general_dilated
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+PLAIN = ((1, 1), (1, 1))
 CASES = [
     # images [b, h, w, c], kernel [i, j, o], strides, dilation, padding
     ((2, 28, 28, 1), (5, 5, 6), (1, 1), (1, 1), "VALID"),
@@ -61,8 +62,9 @@ def problem(case, slots=None):
     return (x, kernel), jax.random.normal(keys[2], shape), using
 
 
-def check(case, slots=None):
+def check(case, slots=None, **formulation):
     inputs, cotangent, using = problem(case, slots)
+    ours = functools.partial(conv_general_dilated, **formulation)
 
     @jax.jit
     def both(x, kernel):
@@ -70,7 +72,7 @@ def check(case, slots=None):
             (y, pullback(cotangent))
             for y, pullback in (
                 jax.vjp(using(convolution), x, kernel)
-                for convolution in (conv_general_dilated, reference)
+                for convolution in (ours, reference)
             )
         )
         return got, expected
@@ -88,6 +90,11 @@ def test_convolution_and_its_gradients_are_those_of_xla(case):
 @pytest.mark.parametrize("case", CASES[1:4] + CASES[5:6] + CASES[-1:], ids=str)
 def test_a_kernel_per_slot(case):
     check(case, slots=3)
+
+
+@pytest.mark.parametrize("formulation", ["split", "patches"])
+def test_a_kernel_per_slot_in_both_formulations(formulation):
+    check(CASES[2], slots=3, formulation=formulation)
 
 
 def test_no_grouped_convolution_is_left_under_vmap():
@@ -120,25 +127,38 @@ def test_everything_else_is_left_to_lax(x, kernel, strides, options):
     chex.assert_trees_all_equal(got, expected)
 
 
-def test_precision_and_element_type_reach_the_products():
-    x, kernel = (
-        jnp.ones((1, 4, 4, 2), jnp.bfloat16),
-        jnp.ones((3, 3, 2, 2), jnp.bfloat16),
-    )
+@pytest.mark.parametrize("formulation", ["split", "patches"])
+def test_precision_and_element_type_reach_the_products(formulation):
+    x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
 
     def apply(x, kernel):
         options = {"precision": "highest", "preferred_element_type": jnp.float32}
+        options["formulation"] = formulation
         return conv_general_dilated(
             x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, **options
         )
 
-    assert apply(x, kernel).dtype == jnp.float32
+    half = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    assert apply(*half).dtype == jnp.float32
     (product,) = [
         equation
-        for equation in jax.make_jaxpr(apply)(x, kernel).eqns
+        for equation in jax.make_jaxpr(apply)(*half).eqns
         if equation.primitive.name == "dot_general"
     ]
     assert product.params["precision"] == (lax.Precision.HIGHEST,) * 2
+
+
+@pytest.mark.parametrize("formulation", ["split", "patches"])
+def test_bfloat16_is_rounded_once(formulation):
+    (x, kernel), _, using = problem(((2, 9, 9, 16), (5, 5, 16), *PLAIN, "SAME"))
+    x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    exact = using(reference)(x.astype(jnp.float32), kernel.astype(jnp.float32))
+    got = using(functools.partial(conv_general_dilated, formulation=formulation))
+    assert got(x, kernel).dtype == jnp.bfloat16
+    # Half a unit of its 8 significant bits.
+    chex.assert_trees_all_close(
+        got(x, kernel).astype(jnp.float32), exact, rtol=1.01 * 2**-8, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR", 2])
@@ -163,7 +183,7 @@ def test_both_formulations_are_the_convolution(case, formulation):
     inputs, cotangent, using = problem(case)
     ours = functools.partial(conv_general_dilated, formulation=formulation)
     if formulation == "split" and case[2] != (1, 1):
-        with pytest.raises(ValueError, match=r"formulation='split' with strides \(2"):
+        with pytest.raises(ValueError, match=r"'split', but strides of \(2"):
             using(ours)(*inputs)
         return
     expected, pullback = jax.vjp(using(reference), *inputs)
@@ -190,18 +210,24 @@ def test_the_formulation_that_writes_fewer_numbers_is_chosen(images, kernel, exp
     assert f"conv_{other}" not in text
 
 
-@pytest.mark.parametrize("case", [CASES[2], CASES[5]], ids=str)
-def test_derivatives_in_any_order_and_direction(case):
-    (x, kernel), _, using = problem(case)
+@pytest.mark.parametrize(
+    ("case", "formulation"),
+    [(CASES[2], "split"), (CASES[2], "patches"), (CASES[5], "patches")],
+    ids=str,
+)
+def test_derivatives_in_any_order_and_direction(case, formulation):
+    inputs, _, using = problem(case)
+    ones = jax.tree.map(jnp.ones_like, inputs)
 
     def curvature(convolution):
-        def loss(kernel):
-            return jnp.sum(jnp.sin(using(convolution)(x, kernel)))
+        def loss(inputs):
+            return jnp.sum(jnp.sin(using(convolution)(*inputs)))
 
-        return jax.jvp(jax.grad(loss), (kernel,), (jnp.ones_like(kernel),))[1]
+        return jax.jvp(jax.grad(loss), (inputs,), (ones,))[1]
 
+    ours = functools.partial(conv_general_dilated, formulation=formulation)
     chex.assert_trees_all_close(
-        curvature(conv_general_dilated), curvature(reference), rtol=1e-3, atol=1e-3
+        curvature(ours), curvature(reference), rtol=1e-3, atol=1e-3
     )
 
 
@@ -234,5 +260,11 @@ def test_maps_smaller_than_the_kernel_are_refused():
 def test_an_unknown_formulation_is_refused():
     inputs, _, using = problem(CASES[0])
     ours = functools.partial(conv_general_dilated, formulation="winograd")
-    with pytest.raises(ValueError, match=r"got formulation='winograd'.*'patches'"):
+    with pytest.raises(ValueError, match=r"got formulation='winograd', .*'patches'"):
         using(ours)(*inputs)
+
+
+def test_a_formulation_of_what_is_left_to_lax_is_refused():
+    x, kernel = jnp.ones((2, 4, 8, 8)), jnp.ones((6, 4, 3, 3))  # NCHW, OIHW
+    with pytest.raises(ValueError, match=r"'patches', but .* left to jax.lax"):
+        conv_general_dilated(x, kernel, (1, 1), "SAME", formulation="patches")

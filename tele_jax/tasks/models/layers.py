@@ -33,7 +33,7 @@ def feature_maps(who: str, images: Array, smallest: int) -> Array:
 
 
 def conv(features: int, size: int = 3, stride: int = 1, **options: Any) -> nn.Conv:
-    """``nn.Conv`` with a square kernel, as a matrix product.
+    """``nn.Conv`` with a square kernel of odd size, as a matrix product.
 
     Padded so that stride 1 keeps the maps' size: by (size − 1) / 2 on every side
     whatever the stride, as in PyTorch.
