@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from jax.sharding import AxisType
 
 import tele_jax as tele
 from tele_jax import devices
@@ -205,40 +204,6 @@ def test_more_devices_than_slots_compute_what_one_does():
     with jax.set_mesh(tele.slot_mesh(3)):
         shared = go()
     chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("axis", "kind"),
-    [
-        ("nodes", AxisType.Auto),
-        ("nodes", AxisType.Explicit),
-        ("slots", AxisType.Explicit),
-    ],
-)
-def test_a_mesh_without_an_auto_axis_of_slots_is_refused(axis, kind):
-    with (
-        jax.set_mesh(jax.make_mesh((2,), (axis,), axis_types=(kind,))),
-        pytest.raises(
-            ValueError, match=f"the axes '{axis}', expected an Auto axis.*slot_mesh"
-        ),
-    ):
-        _simulate("dsgd", "ring", jax.random.key(0))
-
-
-def test_somebody_may_share_runs_among_devices():
-    """Within a shard_map over another axis every device computes its slots alone."""
-    keys = jax.random.split(jax.random.key(0), 2)
-
-    @jax.vmap
-    def slots(key):
-        scale = jax.random.normal(key)
-        return devices.over_slots(jnp.multiply, scale, jnp.arange(3.0))
-
-    alone = slots(keys)
-    runs = jax.sharding.PartitionSpec("runs")
-    with jax.set_mesh(jax.make_mesh((2,), ("runs",), axis_types=(AxisType.Auto,))):
-        shared = jax.jit(jax.shard_map(slots, in_specs=runs, out_specs=runs))(keys)
-    chex.assert_trees_all_equal(shared, alone)
 
 
 @pytest.mark.parametrize("at_once", [None, 1, 2, 100])
