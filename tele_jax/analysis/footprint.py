@@ -47,7 +47,7 @@ def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> M
 
     Activations are those that are alive at the same time in the computation of one
     slot's gradient, where elementwise operations are taken to be fused. XLA's own count
-    of the compiled program was between 0.5 and 2.1 times this for the models of
+    of the compiled program was between 0.5 and 2.6 times this for the models of
     ``tasks.models`` on a CPU.
 
     Args:
