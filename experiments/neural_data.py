@@ -64,7 +64,7 @@ def tasks(config: "Config", dataset: datasets.Dataset, alpha: float) -> Tasks:
         batch_size=recipe.batch_size,
         epoch_key=jax.random.key(0) if recipe.sampling == "epochs" else None,
         augment=augment if recipe.augment else None,
-        examples_at_once=recipe.examples_at_once or _cached(config),
+        examples_at_once=recipe.examples_at_once or _examples_in_cache(config),
     )
     test = task.replace(
         test_inputs=jnp.asarray(dataset.test_inputs),
@@ -73,7 +73,7 @@ def tasks(config: "Config", dataset: datasets.Dataset, alpha: float) -> Tasks:
     return Tasks(task, test)
 
 
-def _cached(config: "Config") -> int | None:
+def _examples_in_cache(config: "Config") -> int | None:
     """Examples at a time whose activations stay in a CPU's cache; None: all."""
     if config.model not in ("resnet20", "mixer") or jax.default_backend() != "cpu":
         return None
