@@ -32,6 +32,7 @@ from experiments.benchmarks import (
     peers,
     scaling,
     summary,
+    teleporting,
     throughput,
     training,
 )
@@ -112,7 +113,7 @@ def _overhead(config: Config) -> list[Record]:
 
 
 def _teleportation(config: Config) -> list[Record]:
-    return scaling.teleportation(
+    return teleporting.teleportation(
         few=config.few_nodes,
         many=config.growing_nodes,
         slots=tuple(k for k in (16, 256, 4096) if k <= config.growing_nodes[0]),

@@ -10,15 +10,11 @@ file, and ``python -m experiments.report FOLDER`` draws tables and figures from 
     python -m experiments.neural --preset medium --run results/medium --resume
 """
 
-import contextlib
 import dataclasses
 import functools
 from typing import Any, Literal
 
-import jax
-
-from experiments import command, neural_cells, neural_cost, neural_data, report
-from experiments.benchmarks import measure
+from experiments import command, machine, neural_cells, neural_cost, neural_data, report
 from experiments.neural_cells import GRAPHS, Cell
 from experiments.neural_recipe import Recipe
 from experiments.results import Folder
@@ -194,8 +190,7 @@ def run_study(config: Config, folder: Folder) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    with contextlib.suppress(RuntimeError):  # where something has computed before
-        jax.config.update("jax_num_cpu_devices", measure.num_cores())
+    machine.use_all_cores()
     command.run("neural", Config, check, run_study, __doc__)
 
 

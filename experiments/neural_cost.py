@@ -1,7 +1,6 @@
 """What the neural study will take, told before it starts."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 import tele_jax as tele
-from experiments import neural_cells, neural_runs
+from experiments import machine, neural_cells
 from experiments.benchmarks import measure
 from experiments.neural_cells import Cell
 from experiments.neural_data import Tasks
@@ -50,7 +49,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     task = next(iter(tasks.values())).test
     model: Any = task.model
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), task.inputs[:1]))
-    device = neural_runs.device()
+    device = machine.device()
     on_cpu = device.platform == "cpu"
     largest = max(
         (
@@ -64,7 +63,7 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
         ),
         key=lambda found: found.total,
     )
-    available = _bytes_of(device)
+    available = machine.memory_of(device)
     fitting = (available - largest.data) // max(1, largest.total - largest.data)
     # On a CPU seeds gain nothing from running at the same time.
     most = 1 if on_cpu else max(1, fitting)
@@ -72,8 +71,8 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     if wanted > fitting:
         needed = largest.data + wanted * (largest.total - largest.data)
         raise ValueError(
-            f"{wanted} seeds at a time need about {_bytes_told(needed)} (each "
-            f"{_told(largest)}), the device has {_bytes_told(available)}; lower "
+            f"{wanted} seeds at a time need about {machine.bytes_told(needed)} (each "
+            f"{_told(largest)}), the device has {machine.bytes_told(available)}; lower "
             "--seeds-per-program or --batch-size, or give --slots-at-once or "
             "--examples-at-once."
         )
@@ -112,7 +111,7 @@ def text(config: "Config", plan: Plan) -> str:
         f"{plan.flops / 1e9:.2g} GFLOP each: {long} at "
         f"{plan.speed / 1e9:,.0f} GFLOP/s, and compiling.\n"
         f"Memory of a seed: about {_told(plan.largest)}, of "
-        f"{_bytes_told(plan.available)}; {plan.seeds_per_program} of "
+        f"{machine.bytes_told(plan.available)}; {plan.seeds_per_program} of "
         f"{config.num_seeds} seeds at a time."
     )
 
@@ -133,23 +132,10 @@ def _gradients(config: "Config", cell: Cell, task: tele.tasks.Classification) ->
     return total
 
 
-def _bytes_of(device: jax.Device) -> int:
-    """What the device may use, of a CPU its share of the machine's memory."""
-    found = device.memory_stats() or {}
-    if "bytes_limit" in found:
-        return int(found["bytes_limit"])
-    of_machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # Each of its devices holds the data, and works on slots of its own.
-    return of_machine // len(jax.devices(device.platform))
-
-
 def _told(memory: tele.analysis.Memory) -> str:
     work = max(memory.step, memory.evaluation)
     return (
-        f"{_bytes_told(memory.state)} of models and momentum, {_bytes_told(work)} of "
-        f"activations and {_bytes_told(memory.data)} of data"
+        f"{machine.bytes_told(memory.state)} of models and momentum, "
+        f"{machine.bytes_told(work)} of activations and "
+        f"{machine.bytes_told(memory.data)} of data"
     )
-
-
-def _bytes_told(number: int) -> str:
-    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"

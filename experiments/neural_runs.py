@@ -1,6 +1,5 @@
 """Training of the neural study: some seeds in one program, and their rows."""
 
-import contextlib
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tele_jax as tele
+from experiments import machine
 from experiments.results import Folder
 from tele_jax import driver
 from tele_jax.devices import over_slots
@@ -81,7 +81,7 @@ def train(
     starts = jax.vmap(functools.partial(_start, task))(jnp.asarray(seeds))
     directory = folder.directory(label, (task, starts[1], starts[2]))
     algorithm = build(jnp.float32(rate))
-    with _devices_share(algorithm.topology.num_slots):
+    with machine.devices_share(algorithm.topology.num_slots):
         run = driver.drive(
             _chunk(algorithm, task, starts),
             num_rounds=length.num_rounds,
@@ -94,19 +94,6 @@ def train(
             raise KeyboardInterrupt
         final = _final(run.state.params, task)
     return _rows(run, final, algorithm.local_steps, seeds, length)
-
-
-def device() -> jax.Device:
-    """That of ``--device``."""
-    (found,) = jnp.zeros(()).devices()
-    return found
-
-
-def _devices_share(num_slots: int) -> contextlib.AbstractContextManager[Any]:
-    """Every device takes some of the slots, which keeps all cores of a CPU busy."""
-    if device().platform != jax.default_backend():
-        return contextlib.nullcontext()  # a mesh is one of the best devices
-    return jax.set_mesh(tele.slot_mesh(min(num_slots, jax.device_count())))
 
 
 def _chunk(
@@ -180,7 +167,7 @@ def search(
     task: Any = on.validation
     if task.epoch_key is not None:
         task = task.replace(epoch_key=epoch_key)
-    with _devices_share(config.num_nodes):
+    with machine.devices_share(config.num_nodes):
         found = tele.search(
             build,
             task,

@@ -1,0 +1,147 @@
+"""What does not grow with n: a round of TELEPORTATION, and its memory."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+import tele_jax as tele
+from experiments.benchmarks import measure, work
+from experiments.benchmarks.measure import Record
+from experiments.benchmarks.scaling import least_squares
+from tele_jax.tasks import datasets, partition
+
+_DIM = 64
+"""Parameters of a model of least squares."""
+
+
+def teleportation(
+    *, few: int, many: Sequence[int], slots: Sequence[int], rounds: int, pairs: int
+) -> list[Record]:
+    """The time of a round with many nodes over that with few, and with many slots.
+
+    The first rows are judged: n grows, k does not. In the others k grows, set against
+    one slot; 256 rounds or fewer are enough there.
+    """
+    records = []
+    for name, make, params, num_slots, sizes in (
+        ("stored numbers", _stored, jnp.zeros(_DIM), 16, many),
+        ("numbers made when needed", _made, jnp.zeros(_DIM), 16, [max(many)]),
+        ("images", _images, jnp.zeros((784, 10)), 64, [min(max(many), 1_000_000)]),
+    ):
+        for num_nodes in sizes:
+            pair = tuple(
+                _teleporting(make(n), params, num_slots, rounds)
+                for n in (num_nodes, few)
+            )
+            told = (name, f"{num_nodes:,} over {few:,}", f"{num_slots}")
+            record = _compared(pair, *told, rounds, pairs)
+            records.append(measure.judged(record, at_most=1.2))
+    rounds, task = min(rounds, 256), _stored(many[0])
+    for num_slots in slots:
+        pair = tuple(
+            _teleporting(task, jnp.zeros(_DIM), k, rounds) for k in (num_slots, 1)
+        )
+        told = ("stored numbers", f"{many[0]:,}", f"{num_slots:,} over 1")
+        records.append(_compared(pair, *told, rounds, pairs))
+    return records
+
+
+def _teleporting(
+    task: Any, params: jax.Array, num_slots: int, rounds: int
+) -> partial[Any]:
+    algorithm = tele.Teleportation(tele.graphs.ring(num_slots), 0.1)
+    key = jax.random.key(1)
+
+    def run(task: Any) -> Any:
+        return tele.simulate(
+            algorithm, task, params, key, num_rounds=rounds, observe=work.nothing
+        ).state
+
+    return partial(run, task)
+
+
+@struct.dataclass
+class _Made:
+    """F_i(x; ξ) = ½ ‖x − b_i − ξ‖² with b_i ~ N(0, I), made from i when needed."""
+
+    key: jax.Array
+    num_nodes: int = struct.field(pytree_node=False)
+
+    counts_draws: ClassVar[bool] = False
+
+    def sample(
+        self, key: jax.Array, node: jax.Array, count: jax.Array | None
+    ) -> jax.Array:
+        """b_i + ξ, float32[d]."""
+        del count
+        own = jax.random.normal(jax.random.fold_in(self.key, node), (_DIM,))
+        return own + jax.random.normal(key, (_DIM,))
+
+    def loss(self, params: jax.Array, batch: jax.Array) -> jax.Array:
+        """½ ‖x − b_i − ξ‖²."""
+        return 0.5 * jnp.sum((params - batch) ** 2)
+
+
+def _stored(num_nodes: int) -> tele.tasks.Quadratic:
+    return least_squares(num_nodes, _DIM)
+
+
+def _made(num_nodes: int) -> _Made:
+    return _Made(jax.random.key(0), num_nodes)
+
+
+@struct.dataclass
+class _Linear:
+    """Softmax regression."""
+
+    def apply(self, params: jax.Array, inputs: jax.Array) -> jax.Array:
+        """Logits [b, 10] of images [b, 28, 28]."""
+        return inputs.reshape(len(inputs), -1) @ params
+
+
+def _images(num_nodes: int) -> Any:
+    """60,000 images of Fashion-MNIST's size, of which every node owns 32."""
+    rng = np.random.default_rng(0)
+
+    def part(size: int) -> tuple[np.ndarray, np.ndarray]:
+        images = rng.integers(256, size=(size, 28, 28), dtype=np.uint8)
+        return images, rng.integers(10, size=size)
+
+    dataset = datasets.Dataset(*part(60_000), *part(10))
+    owners = partition.dirichlet(
+        dataset.train_labels, num_nodes, 1.0, seed=0, examples_per_node=32
+    )
+    return tele.tasks.classification(dataset, owners, _Linear(), batch_size=8)
+
+
+def _compared(
+    programs: tuple[partial[Any], ...],
+    data: str,
+    nodes: str,
+    slots: str,
+    rounds: int,
+    pairs: int,
+) -> Record:
+    one, other = programs
+    seconds = measure.alternate(one, other, pairs)
+    first, second = np.median(seconds, axis=0) / rounds * 1e6
+    return {
+        "data": data,
+        "nodes": nodes,
+        "slots": slots,
+        "round, µs": f"{first:.1f} over {second:.1f}",
+        "temporary bytes": " over ".join(f"{_temporary_bytes(p):,}" for p in programs),
+        **measure.quotient(seconds[:, 0], seconds[:, 1]),
+    }
+
+
+def _temporary_bytes(program: partial[Any]) -> int:
+    """What the program needs beside its arguments and results."""
+    lowered = jax.jit(program.func).lower(*program.args)
+    analysis: Any = lowered.compile().memory_analysis()
+    return analysis.temp_size_in_bytes

@@ -1,0 +1,49 @@
+"""The devices that a study computes on, and the memory they have."""
+
+import contextlib
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import tele_jax as tele
+from experiments.benchmarks import measure
+
+
+def use_all_cores() -> None:
+    """Make every core of the CPU a device of its own, which keeps all of them busy."""
+    with contextlib.suppress(RuntimeError):  # where something has computed before
+        jax.config.update("jax_num_cpu_devices", measure.num_cores())
+
+
+def device() -> jax.Device:
+    """That of ``--device``."""
+    (found,) = jnp.zeros(()).devices()
+    return found
+
+
+def devices_share(num_slots: int) -> contextlib.AbstractContextManager[Any]:
+    """Every device takes some of the slots."""
+    if device().platform != jax.default_backend():
+        return contextlib.nullcontext()  # a mesh is one of the best devices
+    return jax.set_mesh(tele.slot_mesh(min(num_slots, jax.device_count())))
+
+
+def memory_of(device: jax.Device) -> int:
+    """Bytes that the device may use, of a CPU its share of the machine's memory."""
+    found = device.memory_stats() or {}
+    if "bytes_limit" in found:
+        return int(found["bytes_limit"])
+    of_machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Each of its devices holds the data, and works on slots of its own.
+    return of_machine // len(jax.devices(device.platform))
+
+
+def bytes_told(number: int) -> str:
+    """For people.
+
+    >>> bytes_told(1_780_000_000), bytes_told(17_800_000)
+    ('1.78 GB', '17.8 MB')
+    """
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
