@@ -26,6 +26,7 @@ from experiments import command, results
 from experiments.benchmarks import (
     building,
     clocks,
+    compiling,
     driving,
     measure,
     overhead,
@@ -50,6 +51,7 @@ Section = Literal[
     "building",
     "driving",
     "clocks",
+    "compiling",
 ]
 
 
@@ -177,6 +179,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "Building topologies of 100,000 slots": ("building", _building),
     "What progress, chunks and checkpoints cost": ("driving", _driving),
     "What simulated clocks cost": ("clocks", _clocks),
+    "What is compiled": ("compiling", lambda _: compiling.compiling()),
 }
 
 

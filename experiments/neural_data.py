@@ -65,6 +65,7 @@ def tasks(config: "Config", dataset: datasets.Dataset, alpha: float) -> Tasks:
         epoch_key=jax.random.key(0) if recipe.sampling == "epochs" else None,
         augment=augment if recipe.augment else None,
         examples_at_once=recipe.examples_at_once or _examples_in_cache(config),
+        compute_dtype=None if recipe.compute_dtype == "float32" else jnp.bfloat16,
     )
     test = task.replace(
         test_inputs=jnp.asarray(dataset.test_inputs),

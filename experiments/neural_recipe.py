@@ -41,6 +41,9 @@ class Recipe:
     """Examples of a gradient at a time, a divisor of the batch; fewer take less memory.
     0: all, on a CPU 4 to 8 for ResNet-20 and the Mixer: they then stay in its cache."""
 
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in; parameters, gradients and gossip are in float32."""
+
     def check(self) -> None:
         """Refuse numbers that no training has."""
         for name, least in (

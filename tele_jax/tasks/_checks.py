@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tele_jax.tasks.augment import Augment
@@ -28,6 +29,20 @@ def check_block(batch_size: int, examples_at_once: int) -> None:
             f"classification: got examples_at_once={examples_at_once} with batch_size="
             f"{batch_size}, expected a divisor of it; leave it out for all at once."
         )
+
+
+def check_dtype(compute_dtype: Any) -> np.dtype:
+    """The dtype by its name or class, if it is one of floating point."""
+    try:
+        dtype = jnp.dtype(compute_dtype)
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            f"classification: got compute_dtype={compute_dtype!r}, expected a type of "
+            "floating-point numbers such as jnp.bfloat16, or None."
+        )
+    return dtype
 
 
 def check_part(part: str, inputs: np.ndarray, labels: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Classification of labelled examples that the nodes own unevenly."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,13 @@ from tele_jax.tasks._blocks import mean_value_and_grad, weighted_total
 from tele_jax.tasks._checks import (
     check_augment,
     check_block,
+    check_dtype,
     check_key,
     check_model,
     check_part,
     check_partition,
 )
+from tele_jax.tasks._forward import cross_entropy, logits, scaled
 from tele_jax.tasks.augment import Augment
 from tele_jax.tasks.datasets import Dataset
 from tele_jax.tasks.epochs import places_of_batch
@@ -73,6 +75,8 @@ class Classification:
     """What is done to the images of a batch."""
     examples_at_once: int | None = struct.field(pytree_node=False, default=None)
     """So many examples of a batch go through the model at a time; None: all."""
+    compute_dtype: Any = struct.field(pytree_node=False, default=None)
+    """What the model computes in; None: as the parameters are."""
 
     @property
     def num_nodes(self) -> int:
@@ -88,11 +92,11 @@ class Classification:
         """``batch_size`` of its examples: with replacement, or next of its epochs."""
         if self.augment is None:
             examples = self.index[node, self._places(key, node, count)]
-            return _scaled(self.inputs[examples]), self.labels[examples]
+            return scaled(self.inputs[examples]), self.labels[examples]
         key, augment_key = jax.random.split(key)
         examples = self.index[node, self._places(key, node, count)]
         inputs = self.augment.apply(augment_key, self.inputs[examples])
-        return _scaled(inputs), self.labels[examples]
+        return scaled(inputs), self.labels[examples]
 
     def _places(self, key: Key, node: Array, count: Array | None) -> Array:
         """Which of its examples the node takes: int32[b]."""
@@ -106,7 +110,7 @@ class Classification:
     def loss(self, params: Params, batch: tuple[Array, Array]) -> Array:
         """F_i(x; ξ) = −(1/b) Σ_{(a, y) ∈ ξ} log softmax(model(x, a))_y."""
         inputs, labels = batch
-        return jnp.mean(_cross_entropy(self._logits(params, inputs), labels))
+        return jnp.mean(cross_entropy(self._logits(params, inputs), labels))
 
     def value_and_grad(
         self, params: Params, batch: tuple[Array, Array]
@@ -120,7 +124,7 @@ class Classification:
         """f(x), exactly: one pass over all N examples, in blocks."""
 
         def measure(inputs: Array, labels: Array) -> Array:
-            return _cross_entropy(self._logits(params, _scaled(inputs)), labels)
+            return cross_entropy(self._logits(params, scaled(inputs)), labels)
 
         return weighted_total(measure, (self.inputs, self.labels, self.weights), _BLOCK)
 
@@ -128,9 +132,9 @@ class Classification:
         """Accuracy and mean cross-entropy on the test part, in blocks."""
 
         def measure(inputs: Array, labels: Array) -> dict[str, Array]:
-            logits = self._logits(params, _scaled(inputs))
-            correct = jnp.argmax(logits, axis=-1) == labels
-            return {"accuracy": correct, "test_loss": _cross_entropy(logits, labels)}
+            found = self._logits(params, scaled(inputs))
+            correct = jnp.argmax(found, axis=-1) == labels
+            return {"accuracy": correct, "test_loss": cross_entropy(found, labels)}
 
         # Weights of 1 and one division at the end: counts are exact in float32.
         size = len(self.test_labels)
@@ -139,13 +143,13 @@ class Classification:
         return {name: total / size for name, total in totals.items()}
 
     def _logits(self, params: Params, inputs: Array) -> Array:
-        logits = self.model.apply(params, inputs)
-        if logits.shape[-1] < self.num_classes:
+        found = logits(self.model, params, inputs, self.compute_dtype)
+        if found.shape[-1] < self.num_classes:
             raise ValueError(
-                f"Classification: the model gives {logits.shape[-1]} logits, the data "
+                f"Classification: the model gives {found.shape[-1]} logits, the data "
                 f"have {self.num_classes} classes; give the model as many outputs."
             )
-        return logits
+        return found
 
 
 def classification(
@@ -157,6 +161,7 @@ def classification(
     epoch_key: Key | None = None,
     augment: Augment | None = None,
     examples_at_once: int | None = None,
+    compute_dtype: Any = None,
 ) -> Classification:
     """The task of training ``model`` on a dataset split over nodes.
 
@@ -173,6 +178,8 @@ def classification(
         divisor of the batch size. The same numbers to rounding, if examples do not
         depend on each other within the model, with less memory; on a CPU also faster
         if they then stay in its cache: 4 of ResNet-20 do. By default all at once.
+      compute_dtype: what the model computes in, such as ``jnp.bfloat16``; parameters,
+        gradients, gossip and losses stay in float32. By default the same for all.
 
     Raises:
       ValueError: a number or label is out of range, a node is empty, the partition is
@@ -195,6 +202,8 @@ def classification(
         raise ValueError(f"classification: got batch_size={batch_size}, expected >= 1.")
     if examples_at_once is not None:
         check_block(batch_size, examples_at_once)
+    if compute_dtype is not None:
+        compute_dtype = check_dtype(compute_dtype)
     check_model(model)
     check_part("training", dataset.train_inputs, dataset.train_labels)
     check_part("test", dataset.test_inputs, dataset.test_labels)
@@ -218,6 +227,7 @@ def classification(
         epoch_key=epoch_key,
         augment=augment,
         examples_at_once=examples_at_once,
+        compute_dtype=compute_dtype,
     )
 
 
@@ -230,13 +240,3 @@ def _weights(partition: Partition, num_examples: int) -> np.ndarray:
         owned = number < partition.sizes
         np.add.at(weights, column[owned], share[owned])
     return weights
-
-
-def _scaled(inputs: Array) -> Array:
-    return inputs.astype(jnp.float32) / 255 if inputs.dtype == jnp.uint8 else inputs
-
-
-def _cross_entropy(logits: Array, labels: Array) -> Array:
-    """−log softmax(logits)_label, one for each example: [b]."""
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=-1)
-    return -chosen[:, 0]

@@ -344,6 +344,16 @@ def test_examples_at_once_on_a_cpu(model, batch_size, given, expected):
     assert flops == neural_cost._flops(whole, jax.eval_shape(_params_of, task))
 
 
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_networks_compute_in_the_recipes_type(name):
+    recipe = Recipe(batch_size=8, compute_dtype=name)
+    config = neural.Config(dataset="digits", num_nodes=2, model="mlp", recipe=recipe)
+    dataset, _ = neural_data.load("digits")
+    task = neural_data.tasks(neural.resolve(config), dataset, 10.0).test
+    products = str(jax.make_jaxpr(task.evaluate)(_params_of(task)))
+    assert ("bf16" in products) == (name == "bfloat16")
+
+
 def _params_of(task):
     return task.model.init(jax.random.key(0), task.inputs[:1])
 

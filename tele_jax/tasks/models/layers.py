@@ -54,7 +54,10 @@ def conv(features: int, size: int = 3, stride: int = 1, **options: Any) -> nn.Co
 
 
 class GroupNorm(nn.Module):
-    """``nn.GroupNorm`` with epsilon 1e-5, as in PyTorch, for maps in any layout."""
+    """``nn.GroupNorm`` with epsilon 1e-5, as in PyTorch, for maps in any layout.
+
+    As there, shorter numbers than float32 are normalised in float32.
+    """
 
     num_groups: int
     layout: str = "BHWC"
@@ -67,11 +70,13 @@ class GroupNorm(nn.Module):
         around = tuple(channels if a == axis else 1 for a in range(4))
         scale = self.param("scale", nn.initializers.ones, (channels,)).reshape(around)
         bias = self.param("bias", nn.initializers.zeros, (channels,)).reshape(around)
+        dtype = jnp.result_type(maps, scale, bias)
+        maps = maps.astype(jnp.promote_types(dtype, jnp.float32))
         # E[x²] − E[x]² would save a pass, but cancel where a map is nearly constant.
         mean = self._mean(maps)
         variance = self._mean(jnp.square(maps - mean))
         slope = scale * lax.rsqrt(variance + 1e-5)
-        return maps * slope + (bias - mean * slope)
+        return (maps * slope + (bias - mean * slope)).astype(dtype)
 
     def _mean(self, maps: Array) -> Array:
         """The mean of an example's group, for each of its channels."""
