@@ -75,11 +75,9 @@ def figure(config: "Config", outcomes: list[Outcome]) -> Figure:
         (panels[1], "distance", "consensus distance (1/k) Σ ‖x_a − x̄‖²"),
     ):
         for outcome in outcomes:
-            # All models are equal at first: nothing for a logarithmic axis.
-            first = 1 if name == "distance" else 0
             axes.plot(
-                outcome.rounds[first:],
-                getattr(outcome, name)[first:],
+                outcome.rounds,
+                getattr(outcome, name),
                 color=colours[outcome.label],
                 marker=".",
                 linestyle="-" if outcome.method == "DSGD" else "--",
@@ -88,8 +86,7 @@ def figure(config: "Config", outcomes: list[Outcome]) -> Figure:
         axes.set(xlabel="rounds", ylabel=ylabel)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylim(0, 1)
-    panels[1].set_yscale("log")
+        axes.set_ylim(bottom=0)
     drawn.suptitle(
         f"{config.dataset}, {config.model}, {config.graph}, Dirichlet α = "
         f"{config.alpha:g}, batch {config.batch_size}, η = {config.learning_rate:g}",

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments import (
+    machine,
     neural,
     neural_cells,
     neural_cost,
@@ -281,7 +282,7 @@ def test_seeds_that_do_not_fit_are_refused(monkeypatch):
         device = SimpleNamespace(
             platform="gpu", memory_stats=lambda: {"bytes_limit": limit}
         )
-        monkeypatch.setattr(neural_runs, "device", lambda: device)
+        monkeypatch.setattr(machine, "device", lambda: device)
 
     has(10**12)
     plan = neural_cost.plan(config, cells, tasks)
