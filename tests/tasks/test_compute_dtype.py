@@ -99,9 +99,7 @@ def test_integers_are_left_alone():
 
 @pytest.mark.parametrize("wrong", ["bfloat17", jnp.int8, 16, "int32"])
 def test_what_is_no_float_is_refused(wrong):
-    with pytest.raises(
-        ValueError, match=r"compute_dtype=.*expected a type of"
-    ):
+    with pytest.raises(ValueError, match=r"compute_dtype=.*expected a type of"):
         _task(wrong)
 
 
