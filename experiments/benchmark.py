@@ -20,9 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import jax
-
-from experiments import command, results
+from experiments import command, machine, results
 from experiments.benchmarks import (
     building,
     clocks,
@@ -191,6 +189,11 @@ def check(config: Config) -> str:
     for name in ("nodes", "growing_nodes"):
         if not (value := getattr(config, name)) or min(value) < 1:
             raise ValueError(f"got {name}={value}, expected numbers of at least 1.")
+    if min(config.few_nodes, *config.growing_nodes) < teleporting.MOST_SLOTS:
+        raise ValueError(
+            f"got few_nodes={config.few_nodes}, growing_nodes={config.growing_nodes}, "
+            f"expected at least {teleporting.MOST_SLOTS}, which are active."
+        )
     for name in ("peers", "torch_python"):
         path = getattr(config, name)
         if path is not None and not path.exists():
@@ -220,8 +223,7 @@ def measure_all(config: Config, folder: Folder) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    # A device per core: the baselines keep all cores busy with threads.
-    jax.config.update("jax_num_cpu_devices", measure.num_cores())
+    machine.use_all_cores()  # as the baselines do, with threads
     command.run("benchmark", Config, check, measure_all, __doc__)
 
 

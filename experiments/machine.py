@@ -18,16 +18,23 @@ def use_all_cores() -> None:
 
 
 def device() -> jax.Device:
-    """That of ``--device``."""
+    """The device of ``--device``, or the best."""
     (found,) = jnp.zeros(()).devices()
     return found
+
+
+def num_sharing(num_slots: int) -> int:
+    """How many devices take some of the slots; a mesh is one of the best devices."""
+    if device().platform != jax.default_backend():
+        return 1
+    return min(num_slots, jax.device_count())
 
 
 def devices_share(num_slots: int) -> contextlib.AbstractContextManager[Any]:
     """Every device takes some of the slots."""
     if device().platform != jax.default_backend():
-        return contextlib.nullcontext()  # a mesh is one of the best devices
-    return jax.set_mesh(tele.slot_mesh(min(num_slots, jax.device_count())))
+        return contextlib.nullcontext()
+    return jax.set_mesh(tele.slot_mesh(num_sharing(num_slots)))
 
 
 def memory_of(device: jax.Device) -> int:

@@ -60,7 +60,7 @@ class Config:
     """Settings of the study."""
 
     preset: Literal["quick", "medium", "paper"] = "quick"
-    """quick: minutes on a laptop. medium: meant for 90 minutes on two cores. paper: 500
+    """quick: minutes on a laptop. medium: an hour on two cores. paper: 500
     epochs, for an accelerator. Decides what is left at () or 0 below."""
     dataset: Literal["digits", "fashion_mnist", "cifar10"] = "fashion_mnist"
     """Found in $TELE_JAX_DATA, or downloaded."""

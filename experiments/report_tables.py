@@ -18,7 +18,8 @@ def text(cells: Sequence["CellResult"]) -> str:
         f"{one['dataset']}, {one['model']}, n = {one['num_nodes']}, {one['epochs']} "
         f"epochs, batch {one['batch_size']}, momentum {one['momentum']:g}, "
         f"{'crops' if one['augment'] else 'no augmentation'}, "
-        f"{one['schedule']} schedule, {one['num_seeds']} seeds.",
+        f"{one['schedule']} schedule, {one['num_seeds']} seeds, computed in "
+        f"{one.get('compute_dtype', 'float32')}.",
         "",
     ]
     for alpha in dict.fromkeys(cell.settings["alpha"] for cell in cells):

@@ -104,15 +104,21 @@ class Progress:
         """Wall time and peak memory, as far as the platform tells."""
         seconds = time.monotonic() - self._began
         parts = [f"{seconds:.1f} s, {sum(self._compiled):.1f} s of it compiling"]
-        if "resource" in globals():
-            unit = 1 if sys.platform == "darwin" else 1024
-            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        if (used := peak_of_host()) is not None:
             parts.append(f"at most {used / 2**30:.2f} GiB of host memory")
         stats = [device.memory_stats() or {} for device in jax.local_devices()]
         peak = max(one.get("peak_bytes_in_use", 0) for one in stats)
         if peak:
             parts.append(f"{peak / 2**30:.2f} GiB of a device's")
         return ", ".join(parts)
+
+
+def peak_of_host() -> int | None:
+    """The most bytes that this process has had so far; None: its system is silent."""
+    if "resource" not in globals():
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 class _Lines:

@@ -13,10 +13,12 @@ import tele_jax as tele
 from experiments.benchmarks import measure, work
 from experiments.benchmarks.measure import Record
 from experiments.benchmarks.scaling import least_squares
-from tele_jax.tasks import datasets, partition
+from tele_jax.tasks import datasets, models, partition
 
 _DIM = 64
 """Parameters of a model of least squares."""
+MOST_SLOTS = 64
+"""The largest k of the rows in which n grows."""
 
 
 def teleportation(
@@ -28,32 +30,28 @@ def teleportation(
     one slot; 256 rounds or fewer are enough there.
     """
     records = []
-    for name, make, params, num_slots, sizes in (
-        ("stored numbers", _stored, jnp.zeros(_DIM), 16, many),
-        ("numbers made when needed", _made, jnp.zeros(_DIM), 16, [max(many)]),
-        ("images", _images, jnp.zeros((784, 10)), 64, [min(max(many), 1_000_000)]),
+    for name, make, num_slots, sizes in (
+        ("stored numbers", _stored, 16, many),
+        ("numbers made when needed", _made, 16, [max(many)]),
+        ("images", _images, MOST_SLOTS, [min(max(many), 1_000_000)]),
     ):
         for num_nodes in sizes:
             pair = tuple(
-                _teleporting(make(n), params, num_slots, rounds)
-                for n in (num_nodes, few)
+                _teleporting(make(n), num_slots, rounds) for n in (num_nodes, few)
             )
             told = (name, f"{num_nodes:,} over {few:,}", f"{num_slots}")
             record = _compared(pair, *told, rounds, pairs)
             records.append(measure.judged(record, at_most=1.2))
     rounds, task = min(rounds, 256), _stored(many[0])
     for num_slots in slots:
-        pair = tuple(
-            _teleporting(task, jnp.zeros(_DIM), k, rounds) for k in (num_slots, 1)
-        )
+        pair = tuple(_teleporting(task, k, rounds) for k in (num_slots, 1))
         told = ("stored numbers", f"{many[0]:,}", f"{num_slots:,} over 1")
         records.append(_compared(pair, *told, rounds, pairs))
     return records
 
 
-def _teleporting(
-    task: Any, params: jax.Array, num_slots: int, rounds: int
-) -> partial[Any]:
+def _teleporting(start: tuple[Any, Any], num_slots: int, rounds: int) -> partial[Any]:
+    task, params = start
     algorithm = tele.Teleportation(tele.graphs.ring(num_slots), 0.1)
     key = jax.random.key(1)
 
@@ -87,24 +85,15 @@ class _Made:
         return 0.5 * jnp.sum((params - batch) ** 2)
 
 
-def _stored(num_nodes: int) -> tele.tasks.Quadratic:
-    return least_squares(num_nodes, _DIM)
+def _stored(num_nodes: int) -> tuple[Any, Any]:
+    return least_squares(num_nodes, _DIM), jnp.zeros(_DIM)
 
 
-def _made(num_nodes: int) -> _Made:
-    return _Made(jax.random.key(0), num_nodes)
+def _made(num_nodes: int) -> tuple[Any, Any]:
+    return _Made(jax.random.key(0), num_nodes), jnp.zeros(_DIM)
 
 
-@struct.dataclass
-class _Linear:
-    """Softmax regression."""
-
-    def apply(self, params: jax.Array, inputs: jax.Array) -> jax.Array:
-        """Logits [b, 10] of images [b, 28, 28]."""
-        return inputs.reshape(len(inputs), -1) @ params
-
-
-def _images(num_nodes: int) -> Any:
+def _images(num_nodes: int) -> tuple[Any, Any]:
     """60,000 images of Fashion-MNIST's size, of which every node owns 32."""
     rng = np.random.default_rng(0)
 
@@ -116,7 +105,9 @@ def _images(num_nodes: int) -> Any:
     owners = partition.dirichlet(
         dataset.train_labels, num_nodes, 1.0, seed=0, examples_per_node=32
     )
-    return tele.tasks.classification(dataset, owners, _Linear(), batch_size=8)
+    model = models.by_name("softmax")
+    task = tele.tasks.classification(dataset, owners, model, batch_size=8)
+    return task, model.init(jax.random.key(0), task.inputs[:1])
 
 
 def _compared(

@@ -22,7 +22,9 @@ def check_model(model: Any) -> None:
         )
 
 
-def check_block(batch_size: int, examples_at_once: int) -> None:
+def check_block(batch_size: int, examples_at_once: int | None) -> None:
+    if examples_at_once is None:
+        return
     whole = isinstance(examples_at_once, int | np.integer)
     if not whole or examples_at_once < 1 or batch_size % examples_at_once:
         raise ValueError(
@@ -31,16 +33,18 @@ def check_block(batch_size: int, examples_at_once: int) -> None:
         )
 
 
-def check_dtype(compute_dtype: Any) -> np.dtype:
-    """The dtype by its name or class, if it is one of floating point."""
+def check_dtype(compute_dtype: Any) -> np.dtype | None:
+    """The dtype by its name or class; float16 would need its losses scaled."""
+    if compute_dtype is None:
+        return None
     try:
         dtype = jnp.dtype(compute_dtype)
     except TypeError:
         dtype = None
-    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+    if dtype not in (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float32)):
         raise ValueError(
-            f"classification: got compute_dtype={compute_dtype!r}, expected a type of "
-            "floating-point numbers such as jnp.bfloat16, or None."
+            f"classification: got compute_dtype={compute_dtype!r}, expected "
+            "jnp.bfloat16, jnp.float32 or None."
         )
     return dtype
 
@@ -81,6 +85,8 @@ def check_partition(partition: Partition, num_examples: int) -> None:
 
 def check_augment(augment: Any, dataset: Dataset) -> None:
     """Refuse to crop what is no image, and what does not crop."""
+    if augment is None:
+        return
     if not isinstance(augment, Augment):
         raise ValueError(
             f"classification: got augment={augment!r}, expected tasks.Augment(...) or "
@@ -96,6 +102,8 @@ def check_augment(augment: Any, dataset: Dataset) -> None:
 
 def check_key(epoch_key: Any) -> None:
     """Refuse a seed where a key is wanted."""
+    if epoch_key is None:
+        return
     dtype = getattr(epoch_key, "dtype", None)
     if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
         raise ValueError(

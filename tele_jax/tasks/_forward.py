@@ -17,7 +17,7 @@ def logits(model: Any, params: Params, inputs: Array, dtype: Any) -> Array:
     """What the model gives, computed in ``dtype`` and returned in float32.
 
     Gradients go back through the same conversion, so they have the parameters' own
-    type. With None all stays as it is.
+    type. Arrays of the model itself stay as they are, and with None all does.
     """
     if dtype is None:
         found: Array = model.apply(params, inputs)

@@ -3,7 +3,7 @@
 Where a map has a handful of channels, a product over channels is too thin to be fast.
 Here the batch is the innermost axis of the feature maps, ``[W, C, H, B]``, so all
 products are long in ``H·B``, every slice is a contiguous block, and several columns
-share one product. LeNet is faster so than with ``convolution``.
+share one product. LeNet is faster with it than with ``convolution``.
 """
 
 import math
@@ -25,7 +25,8 @@ def convolve(maps: Array, kernel: Array) -> Array:
     sees, taken at the i kernel rows. A wider block wastes products with the zeros of
     the band and gains the height that a fast matrix product needs, so t is the largest
     with t·O ≤ 96, evened out over the blocks. One product of all blocks would need
-    their columns side by side: copies that cost a quarter of LeNet's speed.
+    their columns side by side: copies, with which LeNet did 544 steps of a node a
+    second where it does 730 without (two CPU cores, n = 64, in turns).
 
     Args:
       maps: ``[W, C, H, B]``, not smaller than the kernel.

@@ -35,7 +35,7 @@ class Model(Protocol):
     """
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Logits float32[b, classes]."""
+        """Logits [b, classes]."""
 
 
 @struct.dataclass
@@ -178,13 +178,14 @@ def classification(
         divisor of the batch size. The same numbers to rounding, if examples do not
         depend on each other within the model, with less memory; on a CPU also faster
         if they then stay in its cache: 4 of ResNet-20 do. By default all at once.
-      compute_dtype: what the model computes in, such as ``jnp.bfloat16``; parameters,
-        gradients, gossip and losses stay in float32. By default the same for all.
+      compute_dtype: what the model computes in, ``jnp.bfloat16`` or ``jnp.float32``;
+        parameters, gradients, gossip and losses keep their own type. By default the
+        model computes in the type of its parameters and inputs.
 
     Raises:
-      ValueError: a number or label is out of range, a node is empty, the partition is
-        not one of this dataset, the model is not a pytree, or there are no images to
-        augment.
+      ValueError: a number, type or label is out of range, a node is empty, the
+        partition is not one of this dataset, the model is not a pytree, or there are no
+        images to augment.
 
     >>> from tele_jax.tasks import datasets, partition
     >>> @struct.dataclass
@@ -200,19 +201,15 @@ def classification(
     """
     if batch_size < 1:
         raise ValueError(f"classification: got batch_size={batch_size}, expected >= 1.")
-    if examples_at_once is not None:
-        check_block(batch_size, examples_at_once)
-    if compute_dtype is not None:
-        compute_dtype = check_dtype(compute_dtype)
+    check_block(batch_size, examples_at_once)
+    compute_dtype = check_dtype(compute_dtype)
     check_model(model)
     check_part("training", dataset.train_inputs, dataset.train_labels)
     check_part("test", dataset.test_inputs, dataset.test_labels)
     num_examples = len(dataset.train_labels)
     check_partition(partition, num_examples)
-    if augment is not None:
-        check_augment(augment, dataset)
-    if epoch_key is not None:
-        check_key(epoch_key)
+    check_augment(augment, dataset)
+    check_key(epoch_key)
     return Classification(
         inputs=jnp.asarray(dataset.train_inputs),
         labels=jnp.asarray(dataset.train_labels, jnp.int32),

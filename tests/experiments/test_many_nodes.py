@@ -10,6 +10,7 @@ import pytest
 
 import tele_jax as tele
 from experiments import machine, many_nodes, many_nodes_report
+from experiments.benchmarks import measure
 from experiments.many_nodes import Config
 from tele_jax.tasks import datasets
 from tests.experiments.commands import refused
@@ -25,6 +26,7 @@ def run(monkeypatch, folder, words):
 
 
 def test_writes_what_was_measured_of_every_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(measure, "seconds", lambda program: 0.5)
     run(monkeypatch, tmp_path / "run", "")
     folder = tmp_path / "run"
     rows = pq.read_table(folder / "runs.parquet").to_pylist()
@@ -40,20 +42,31 @@ def test_writes_what_was_measured_of_every_run(monkeypatch, tmp_path, capsys):
         # All begin alike, but for the rounding of their mean.
         assert row["distance"][0] < 1e-9 < row["distance"][-1]
         assert row["model_bytes"] == row["num_slots"] * 650 * 4
-        assert row["round_seconds"] > 0 < row["start_seconds"]
-        assert row["peak_bytes"] > row["data_bytes"] > row["model_bytes"]
+        assert row["round_seconds"] == 0.25  # half a second for a chunk of two
+        task, _ = many_nodes.make_task(Config(), datasets.digits(), row["num_nodes"])
+        assert row["data_bytes"] == sum(leaf.nbytes for leaf in jax.tree.leaves(task))
+        assert row["peak_bytes"] > 10**8  # Python with jax alone
     assert (folder / "table.md").read_text() in capsys.readouterr().out
     assert (folder / "many_nodes.png").stat().st_size > 10_000
     assert not list((folder / "runs").iterdir())  # models may be large
 
 
-def test_accuracies_are_those_of_a_run_by_hand(monkeypatch, tmp_path):
-    run(monkeypatch, tmp_path / "run", "--methods DSGD --num-nodes 6")
+@pytest.mark.parametrize(
+    ("method", "algorithm"),
+    [
+        ("DSGD", tele.DSGD(tele.graphs.ring(6), 0.1)),
+        ("TELEPORTATION", tele.Teleportation(tele.graphs.ring(4), 0.1)),
+    ],
+)
+def test_accuracies_are_those_of_a_run_by_hand(
+    monkeypatch, tmp_path, method, algorithm
+):
+    run(monkeypatch, tmp_path / "run", f"--methods {method} --num-nodes 6")
     (row,) = pq.read_table(tmp_path / "run" / "runs.parquet").to_pylist()
     task, _ = many_nodes.make_task(Config(), datasets.digits(), 6)
     start, key = jax.random.split(jax.random.key(0))
     found = tele.simulate(
-        tele.DSGD(tele.graphs.ring(6), 0.1),
+        algorithm,
         task,
         task.model.init(start, task.inputs[:1]),
         key,
@@ -86,7 +99,11 @@ def test_what_is_done_is_read_again(monkeypatch, tmp_path):
         ("--alpha 0", "got alpha=0.0, expected a positive number"),
         ("--learning-rate nan", "got learning_rate=nan, expected a positive number"),
         ("--model lenett", "did you mean 'lenet'"),
-        ("--seed -1", "got seed=-1, expected at least 0"),
+        ("--seed -1", "got seed=-1, expected 0 to"),
+        ("--seed 99999999999999999999", "expected 0 to 2147483647"),
+        ("--num-nodes 6 6", "got num_nodes=(6, 6), expected some, each once"),
+        ("--methods DSGD DSGD", "expected some, each once"),
+        ("--model lenet", "LeNet: got inputs of shape (1, 8, 8"),
     ],
 )
 def test_bad_flags_are_refused_and_leave_nothing(
@@ -99,15 +116,16 @@ def test_bad_flags_are_refused_and_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_does_not_fit_is_refused_with_the_numbers(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(machine, "memory_of", lambda _: 1_000_000)
+def test_what_does_not_fit_is_refused_before_any_work(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(machine, "memory_of", lambda _: 2_000_000)
 
     def call():
-        run(monkeypatch, tmp_path / "run", "--num-nodes 5000 --methods DSGD")
+        run(monkeypatch, tmp_path / "run", "--num-nodes 6 5000 --methods DSGD")
 
     line = refused("many_nodes", capsys, call)
     assert "DSGD, n=5,000 needs about" in line
-    assert "1 MB; lower --num-nodes" in line
+    assert "lower --num-nodes" in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_tells_rounds_a_second():
