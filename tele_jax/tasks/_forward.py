@@ -33,8 +33,9 @@ def logits(model: Any, params: Params, inputs: Array, dtype: Any) -> Array:
 def cross_entropy(logits: Array, labels: Array) -> Array:
     """−log softmax(logits)_label, one for each example: [b].
 
-    >>> cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])).round(4).tolist()
-    [1.3863000392913818, 1.3863000392913818]
+    >>> loss = cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3]))
+    >>> bool(jnp.allclose(loss, jnp.log(4)))  # four equal logits
+    True
     """
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=-1)
     return -chosen[:, 0]
