@@ -20,11 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import tele_jax as tele
 from experiments import command, machine, results
 from experiments.benchmarks import (
     building,
     clocks,
     compiling,
+    convolving,
     driving,
     measure,
     overhead,
@@ -42,6 +44,7 @@ Section = Literal[
     "throughput",
     "training",
     "overhead",
+    "convolutions",
     "teleportation",
     "gossip",
     "sweep",
@@ -82,16 +85,17 @@ class Config:
 
 def _throughput(config: Config) -> list[Record]:
     others = peers.find(config.peers, config.torch_python)
-    records = []
-    for num_nodes in config.nodes:
-        records += throughput.throughput(
-            num_nodes,
-            others,
-            rounds=config.rounds,
-            repeats=config.repeats,
-            passes=config.passes,
-        )
-    return records
+    often = {
+        "rounds": config.rounds,
+        "repeats": config.repeats,
+        "passes": config.passes,
+    }
+    return [
+        record
+        for of_network in (throughput.lenet, throughput.mlp)
+        for num_nodes in config.nodes
+        for record in of_network(num_nodes, others, **often)
+    ]
 
 
 def _training(config: Config) -> list[Record]:
@@ -104,12 +108,23 @@ def _checksums(config: Config) -> list[Record]:
 
 
 def _overhead(config: Config) -> list[Record]:
-    records = []
-    for group_norm in (False, True):
-        records += overhead.overhead(
-            64, group_norm=group_norm, rounds=config.rounds, pairs=config.pairs
+    often = {"rounds": config.rounds, "pairs": config.pairs}
+    lenet = tele.tasks.models.LeNet
+    return [
+        record
+        for name, module, num_nodes, most in (
+            ("LeNet", lenet(group_norm=False), 64, 1.15),
+            ("LeNet, GroupNorm", lenet(), 64, 1.15),
+            ("softmax regression", tele.tasks.models.Softmax(), 1024, 1.3),
         )
-    return records
+        for record in overhead.overhead(
+            name, tele.tasks.models.Linen(module), num_nodes, most=most, **often
+        )
+    ]
+
+
+def _convolutions(config: Config) -> list[Record]:
+    return convolving.convolving(num_slots=8, lenets=64, pairs=config.pairs)
 
 
 def _teleportation(config: Config) -> list[Record]:
@@ -163,7 +178,11 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
         "training",
         _training,
     ),
-    "Share of a round that is not gradient": ("overhead", _overhead),
+    "Time of a round over that of its gradients": ("overhead", _overhead),
+    "Time of one batched model's convolutions over that of a kernel per slot": (
+        "convolutions",
+        _convolutions,
+    ),
     "Time of a round of Teleportation, many nodes or slots over few": (
         "teleportation",
         _teleportation,

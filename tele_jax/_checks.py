@@ -13,8 +13,8 @@ import numpy as np
 from tele_jax import processes
 from tele_jax._digest import digest
 from tele_jax._types import Array, Params
-from tele_jax.algorithms.base import Algorithm, counts_draws
-from tele_jax.tasks.base import Task
+from tele_jax.algorithms.base import Algorithm
+from tele_jax.tasks.base import Task, counts_draws
 
 
 def check_rounds(num_rounds: int, eval_every: int | None, resumes: bool) -> int:

@@ -30,9 +30,10 @@ def _clusters(num_nodes: int) -> tele.Network:
 def _of_lenets(rounds: int, pairs: int) -> Record:
     num_nodes = 64
     mesh = work.mesh(num_nodes)
-    task = work.everywhere(mesh, overhead.images(num_nodes, group_norm=False))
+    net = work.lenet(group_norm=False)
+    task = work.everywhere(mesh, overhead.images(num_nodes, net.model))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
-    params, key = work.lenet_params(group_norm=False), jax.random.key(0)
+    params, key = net.params, jax.random.key(0)
 
     def run(algorithm: Any) -> Any:
         return tele.simulate(

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 import tele_jax as tele
-from experiments.benchmarks import measure, overhead, work
+from experiments.benchmarks import measure, overhead
 from experiments.benchmarks.measure import Record
 from tele_jax.compilations import count_compilations
+from tele_jax.tasks import models
 
 _NODES = 16
 
@@ -62,7 +63,7 @@ def _quadratics(seed: int) -> tuple[Any, Any]:
 
 
 def _lenets(seed: int) -> tuple[Any, Any]:
-    task: Any = overhead.images(_NODES, group_norm=True)
-    params = work.lenet_params(group_norm=True)
-    moved = jax.tree.map(lambda leaf: leaf + 0.01 * seed, params)
-    return task.replace(inputs=task.inputs + seed), moved
+    model = models.by_name("lenet")
+    task: Any = overhead.images(_NODES, model)
+    params = model.init(jax.random.key(seed), task.inputs[:1])
+    return task.replace(inputs=task.inputs + seed), params

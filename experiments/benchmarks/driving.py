@@ -65,9 +65,10 @@ def driving(num_nodes: int, *, rounds: int, chunks: int, pairs: int) -> list[Rec
 
 def _lenets(num_nodes: int, mesh: Mesh) -> Callable[[int, Any], Any]:
     """A chunk of DSGD on a ring."""
-    task = work.everywhere(mesh, overhead.images(num_nodes, group_norm=False))
+    net = work.lenet(group_norm=False)
+    task = work.everywhere(mesh, overhead.images(num_nodes, net.model))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
-    params, key = work.lenet_params(group_norm=False), jax.random.key(0)
+    params, key = net.params, jax.random.key(0)
 
     def run(num_rounds: int, resume: Any) -> Any:
         return tele.simulate(

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +39,10 @@ _PEERS = {
 }
 
 
+STRONGEST = "torch_vmap --compile"
+"""The fastest of the PyTorch programs."""
+
+
 def find(folder: Path | None, torch_python: Path | None) -> list[Peer]:
     """The peers whose script is in the folder and that have an interpreter."""
     if folder is None:
@@ -57,18 +61,19 @@ def find(folder: Path | None, torch_python: Path | None) -> list[Peer]:
     return peers
 
 
-def rate(peer: Peer, num_nodes: int, rounds: int, repeats: int) -> float:
+def rate(peer: Peer, model: str, num_nodes: int, rounds: int, repeats: int) -> float:
     """Node-steps per second: the script's own median, its warm-up left out.
 
     Raises:
       RuntimeError: the script failed; with what it said last.
     """
-    said = _run(peer, num_nodes, f"--rounds={rounds}", f"--repeats={repeats}")
+    timed = (f"--rounds={rounds}", f"--repeats={repeats}")
+    said = _run(peer, model, num_nodes, *timed)
     return float(json.loads(said)["node_steps_per_s"])
 
 
 def compare(
-    ours: Rate, baselines: dict[str, Rate], other: str, variant: Rate, passes: int
+    ours: Rate, baselines: Mapping[str, Rate], other: str, variant: Rate, passes: int
 ) -> Iterator[Record]:
     """Ours in turns with every baseline, and with a variant of ours called ``other``.
 
@@ -91,15 +96,16 @@ def compare(
         }
 
 
-def checksum(peer: Peer, num_nodes: int) -> tuple[float, float]:
+def checksum(peer: Peer, model: str, num_nodes: int) -> tuple[float, float]:
     """The sums of all parameters and of their squares after five rounds."""
-    first, second = _run(peer, num_nodes, "--check").split()[1:]
+    first, second = _run(peer, model, num_nodes, "--check").split()[1:]
     return float(first), float(second)
 
 
-def _run(peer: Peer, num_nodes: int, *options: str) -> str:
+def _run(peer: Peer, model: str, num_nodes: int, *options: str) -> str:
     command = [str(peer.interpreter), str(peer.script), *peer.options]
-    command += [f"--n={num_nodes}", f"--threads={num_cores()}", *options]
+    command += [f"--model={model}", f"--n={num_nodes}", *options]
+    command += [f"--threads={num_cores()}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{peer.name} failed: {done.stderr.strip()[-300:]}")

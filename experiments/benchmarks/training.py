@@ -20,8 +20,6 @@ from experiments.benchmarks.measure import Program, Record
 from experiments.neural_recipe import Recipe
 from tele_jax.tasks import datasets, models, partition
 
-_STRONGEST = "torch_vmap --compile"
-"""The fastest of the PyTorch programs in ``throughput``."""
 PER_NODE, ROUNDS = 2160, 67
 """Images of a node, and the rounds of an epoch: those of Fashion-MNIST on 25 nodes."""
 
@@ -40,13 +38,13 @@ def training(
     plain = work.by_lax_conv(num_nodes, ROUNDS, "vmap")
     baselines = {"vmap(lax.conv)": timed(plain)}
     for peer in others:
-        if peer.name == _STRONGEST:
+        if peer.name == peers.STRONGEST:
             baselines[peer.name] = functools.partial(
-                peers.rate, peer, num_nodes, ROUNDS, repeats
+                peers.rate, peer, "lenet", num_nodes, ROUNDS, repeats
             )
     return [
         measure.judged(record, at_least=1.0)
-        if record["baseline"] == _STRONGEST
+        if record["baseline"] == peers.STRONGEST
         else record
         for record in peers.compare(ours, baselines, "one device", alone, passes)
     ]
@@ -65,7 +63,7 @@ def _epoch(num_nodes: int, mesh: Mesh) -> Program:
         tele.simulate,
         algorithm,
         task,
-        work.lenet_params(group_norm=False),
+        work.lenet(group_norm=False).params,
         jax.random.key(0),
         observe=neural_runs.observe,
     )

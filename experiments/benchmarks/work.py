@@ -1,10 +1,10 @@
-"""The work of the throughput comparison: DSGD on a ring of LeNets, random images.
+"""The work of the throughput comparison: DSGD on a ring, random images.
 
 Initial parameters, images and batches are drawn as in the baseline scripts, so that
 all programs compute the same numbers and a checksum can tell.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,14 @@ import tele_jax as tele
 from experiments.benchmarks.measure import Program
 from tele_jax import tree
 from tele_jax.tasks.classification import Model
-from tele_jax.tasks.models import LeNet, Linen
+from tele_jax.tasks.models import MLP, LeNet, Linen
 
 NUM_EXAMPLES = 256
 """Images that each node owns."""
 BATCH_SIZE = 32
 LEARNING_RATE = 0.05
 
-_SHAPES = {
+LENET: dict[str, tuple[int, ...]] = {
     "c1w": (6, 1, 5, 5),
     "c1b": (6,),
     "c2w": (16, 6, 5, 5),
@@ -35,6 +35,23 @@ _SHAPES = {
     "f3w": (10, 84),
     "f3b": (10,),
 }
+_MLP: dict[str, tuple[int, ...]] = {
+    "f1w": (200, 784),
+    "f1b": (200,),
+    "f2w": (200, 200),
+    "f2b": (200,),
+    "f3w": (10, 200),
+    "f3b": (10,),
+}
+
+
+class Net(NamedTuple):
+    """A network of the comparison, and where all nodes start."""
+
+    name: str
+    """As the baseline scripts call it."""
+    model: Linen
+    params: Any
 
 
 @struct.dataclass
@@ -90,11 +107,11 @@ def table(num_nodes: int, num_rounds: int, model: Model) -> Table:
     )
 
 
-def plain_params() -> dict[str, jax.Array]:
+def plain_params(shapes: dict[str, tuple[int, ...]]) -> dict[str, jax.Array]:
     """The initial parameters in PyTorch's layout, kernels OIHW and [out, in]."""
     rng = np.random.default_rng(0)
     params = {}
-    for name, shape in _SHAPES.items():
+    for name, shape in shapes.items():
         if len(shape) == 1:
             values = np.zeros(shape)
         else:
@@ -103,9 +120,9 @@ def plain_params() -> dict[str, jax.Array]:
     return params
 
 
-def lenet_params(group_norm: bool) -> Any:
-    """The same initial parameters in the layout of ``tele.tasks.models.LeNet``."""
-    p = plain_params()
+def lenet(*, group_norm: bool) -> Net:
+    """LeNet, from the same initial parameters in the layout of this package."""
+    p = plain_params(LENET)
     # PyTorch flattens feature maps as (channel, row, column), we as (row, column, ch.).
     flat = p["f1w"].reshape(120, 16, 4, 4).transpose(2, 3, 1, 0).reshape(256, 120)
     params: dict[str, Any] = {
@@ -119,7 +136,17 @@ def lenet_params(group_norm: bool) -> Any:
         if group_norm:
             norm = {"scale": jnp.ones(features), "bias": jnp.zeros(features)}
             params[f"norm{layer}"] = norm
-    return params
+    return Net("lenet", Linen(LeNet(group_norm=group_norm)), params)
+
+
+def mlp() -> Net:
+    """Two hidden layers of 200 units, 199,210 parameters."""
+    p = plain_params(_MLP)
+    params = {
+        f"Dense_{i}": {"kernel": p[f"f{i + 1}w"].T, "bias": p[f"f{i + 1}b"]}
+        for i in range(3)
+    }
+    return Net("mlp", Linen(MLP((200, 200))), params)
 
 
 def mesh(num_slots: int) -> Mesh:
@@ -142,12 +169,11 @@ def everywhere(mesh: Mesh, data: Any) -> Any:
     return jax.device_put(data, jax.NamedSharding(mesh, jax.P()))
 
 
-def ours(num_nodes: int, num_rounds: int, *, group_norm: bool, mesh: Mesh) -> Program:
+def ours(net: Net, num_nodes: int, num_rounds: int, mesh: Mesh) -> Program:
     """The simulation as a user of this package writes it; gives the final models."""
-    model = Linen(LeNet(group_norm=group_norm))
-    task = everywhere(mesh, table(num_nodes, num_rounds, model))
+    task = everywhere(mesh, table(num_nodes, num_rounds, net.model))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), LEARNING_RATE)
-    params, key = lenet_params(group_norm), jax.random.key(0)
+    params, key = net.params, jax.random.key(0)
 
     def program() -> Any:
         run = tele.simulate(
@@ -172,7 +198,7 @@ def by_lax_conv(num_nodes: int, num_rounds: int, vectorize: str) -> Program:
       num_rounds: rounds in one call.
       vectorize: ``"vmap"`` over nodes, or ``"map"``, one node after the other.
     """
-    task = table(num_nodes, num_rounds, _PlainLeNet())
+    task = table(num_nodes, num_rounds, PlainLeNet())
 
     def step(params: Any, node: jax.Array, t: jax.Array) -> Any:
         gradient = jax.grad(task.loss)(params, task.sample(node, node, t))
@@ -195,12 +221,12 @@ def by_lax_conv(num_nodes: int, num_rounds: int, vectorize: str) -> Program:
     def rounds(params: Any) -> Any:
         return jax.lax.scan(one_round, params, jnp.arange(num_rounds))[0]
 
-    slots = tree.stack(plain_params(), num_nodes)
+    slots = tree.stack(plain_params(LENET), num_nodes)
     return lambda: rounds(slots)
 
 
 @struct.dataclass
-class _PlainLeNet:
+class PlainLeNet:
     """LeNet by ``lax``, on parameters in PyTorch's layout."""
 
     def apply(self, params: dict[str, jax.Array], images: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import optax
 from tele_jax._types import Array, Key, Params, Scalar, Slots
 from tele_jax.devices import over_slots
 from tele_jax.mixing import AnyMixing
-from tele_jax.tasks.base import Task, value_and_grad
+from tele_jax.tasks.base import Task, batch_bytes, value_and_grad
 
 Direction = Callable[[], optax.GradientTransformation]
 """A recipe for an optax transformation that turns a gradient into a direction.
@@ -129,11 +129,6 @@ def at_round(learning_rate: Scalar, t: Array) -> Array:
     return learning_rate.at[t].get(mode="fill", fill_value=jnp.nan)
 
 
-def counts_draws(task: Task) -> bool:
-    """Whether the task's ``sample`` needs to know how often a node drew before."""
-    return getattr(task, "counts_draws", False)
-
-
 def init_memory(name: str, direction: Direction, slots: Slots) -> Any:
     """The memory of the direction (momentum, say) of every slot, leaves [k, ...].
 
@@ -186,8 +181,8 @@ def local_step(
     """
     shared = (key, task, learning_rate, direction)
     steps = functools.partial(_steps, local_steps)
-    slots = (params, memory, nodes, counts)
-    return over_slots(steps, shared, *slots, at_once=slots_at_once)
+    slots, beside = (params, memory, nodes, counts), batch_bytes(task)
+    return over_slots(steps, shared, *slots, at_once=slots_at_once, bytes_beside=beside)
 
 
 def check_steps(name: str, algorithm: Any) -> None:

@@ -16,7 +16,7 @@ from tele_jax.algorithms import base
 from tele_jax.devices import stack
 from tele_jax.gossip import mix
 from tele_jax.mixing import count_messages
-from tele_jax.tasks.base import Task
+from tele_jax.tasks.base import Task, counts_draws
 from tele_jax.topology import Topology, routes_of
 
 
@@ -79,7 +79,7 @@ class DSGD:
         nodes = jnp.arange(task.num_nodes, dtype=jnp.int32)
         # Every node draws τ batches a round.
         drawn = self.local_steps * t
-        counts = jnp.full_like(nodes, drawn) if base.counts_draws(task) else None
+        counts = jnp.full_like(nodes, drawn) if counts_draws(task) else None
         after = base.local_step(
             data_key,
             task,

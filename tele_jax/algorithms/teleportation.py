@@ -17,7 +17,7 @@ from tele_jax.devices import stack
 from tele_jax.draw import draw_active
 from tele_jax.gossip import mix
 from tele_jax.mixing import add_counts, count_messages
-from tele_jax.tasks.base import Task
+from tele_jax.tasks.base import Task, counts_draws
 from tele_jax.topology import Topology, routes_of
 
 
@@ -99,7 +99,7 @@ class Teleportation:
         if self.memory == "node":  # all slots begin with the same
             memory = tree.stack(jax.tree.map(lambda leaf: leaf[0], memory), num_nodes)
         draws = None
-        if base.counts_draws(task):
+        if counts_draws(task):
             draws = jnp.zeros(num_nodes, jnp.int32)
         nobody = stack(jnp.int32(-1), num_slots)
         return TeleportationState(slots, memory, nobody, draws)

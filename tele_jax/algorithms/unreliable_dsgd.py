@@ -13,7 +13,7 @@ from tele_jax.algorithms.dsgd import DSGD, DSGDState
 from tele_jax.mixing import count_messages
 from tele_jax.network import failures as fail
 from tele_jax.network.failures import Failures
-from tele_jax.tasks.base import Task
+from tele_jax.tasks.base import Task, counts_draws
 from tele_jax.topology import Topology, routes_of
 
 
@@ -53,7 +53,7 @@ class UnreliableDSGD:
         fail.check_sizes("UnreliableDSGD", self.failures, task.num_nodes)
         whole = DSGD(self.topology, self.learning_rate, self.direction)
         state = whole.init(params, task)
-        if not base.counts_draws(task):
+        if not counts_draws(task):
             return state
         return state._replace(draws=jnp.zeros(task.num_nodes, jnp.int32))
 

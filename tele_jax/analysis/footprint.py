@@ -10,7 +10,7 @@ from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
 from tele_jax._types import Params
 from tele_jax.algorithms.base import Algorithm
 from tele_jax.devices import block_size
-from tele_jax.tasks.base import Task, evaluate, value_and_grad
+from tele_jax.tasks.base import Task, batch_bytes, evaluate, value_and_grad
 
 _KEPT = {
     *("dot_general", "conv_general_dilated", "concatenate", "gather", "sort"),
@@ -76,7 +76,7 @@ def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> M
     num_slots = len(jax.tree.leaves(state.params)[0])
     at_once = getattr(algorithm, "slots_at_once", None)
     if at_once is None:
-        bytes_per_slot = _bytes_of(state.params) // num_slots
+        bytes_per_slot = _bytes_of(state.params) // num_slots + batch_bytes(task)
         cpu = platform == "cpu"
         at_once = block_size(num_slots, bytes_per_slot) if cpu else num_slots
 

@@ -3,6 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
 from tele_jax._types import Array, Batch, Key, Metrics, Params
 
@@ -49,6 +50,22 @@ class Task(Protocol):
 
     def loss(self, params: Params, batch: Batch) -> Array:
         """F_i(x; ξ), the loss of one model on one batch: float32[]."""
+
+
+def counts_draws(task: Task) -> bool:
+    """Whether the task's ``sample`` needs to know how often a node drew before."""
+    return getattr(task, "counts_draws", False)
+
+
+def batch_bytes(task: Task) -> int:
+    """What a batch weighs, in bytes; nothing is drawn."""
+    count = jnp.int32(0) if counts_draws(task) else None
+    batch = jax.eval_shape(task.sample, jax.random.key(0), jnp.int32(0), count)
+    # A key among the leaves has no size of its own.
+    return sum(
+        leaf.size * getattr(leaf.dtype, "itemsize", 8)
+        for leaf in jax.tree.leaves(batch)
+    )
 
 
 def evaluate(task: Task, params: Params) -> Metrics:

@@ -8,9 +8,8 @@ import numpy as np
 
 from tele_jax import tree
 from tele_jax._types import Array, Key, Params
-from tele_jax.algorithms.base import counts_draws
 from tele_jax.draw import draw_active
-from tele_jax.tasks.base import Task
+from tele_jax.tasks.base import Task, counts_draws
 from tele_jax.tasks.quadratic import Quadratic
 
 _POWER_STEPS = 20

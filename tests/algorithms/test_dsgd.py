@@ -11,6 +11,7 @@ from jax.extend.core import jaxprs_in_params
 import tele_jax as tele
 from tele_jax import devices
 from tele_jax.algorithms import base
+from tele_jax.tasks.base import batch_bytes
 from tests import helpers, oracles
 from tests.algorithms.test_teleportation import Counting
 
@@ -216,8 +217,9 @@ def test_stepping_in_blocks_is_stepping_at_once(
         program = jax.make_jaxpr(step)(slots, memory).jaxpr
         return jax.jit(step)(slots, memory), set(_scan_lengths(program))
 
+    each = 12 + batch_bytes(task)  # three float32 and what the slot draws
     at_once, _ = outcome(10**9)
-    in_blocks, lengths = outcome(12 * slots_that_fit)  # three float32 a slot
+    in_blocks, lengths = outcome(each * slots_that_fit)
     assert lengths == (set() if num_blocks is None else {num_blocks})
     chex.assert_trees_all_close(in_blocks, at_once, rtol=1e-6, atol=1e-7)
     changed = np.abs(in_blocks.params - slots).max(axis=1)

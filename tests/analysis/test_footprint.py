@@ -63,8 +63,8 @@ def test_slots_at_once_are_what_costs_activations():
     task, params = _task("lenet")
     algorithm = tele.DSGD(tele.graphs.ring(NODES), 0.1)
     on_cpu, on_gpu = (memory(algorithm, task, params, name) for name in ("cpu", "gpu"))
-    assert (on_cpu.slots_at_once, on_gpu.slots_at_once) == (2, NODES)
-    assert on_gpu.step == NODES / 2 * on_cpu.step
+    assert (on_cpu.slots_at_once, on_gpu.slots_at_once) == (1, NODES)
+    assert on_gpu.step == NODES * on_cpu.step
     fewer = memory(algorithm.replace(slots_at_once=1), task, params, "gpu")
     assert fewer.step * NODES == on_gpu.step
     timed = tele.Timed(

@@ -1,0 +1,84 @@
+"""Deep networks against PyTorch: VGG-11 and ResNet-20 on 32 x 32 images, batch 32."""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+import tele_jax as tele
+from experiments.benchmarks import measure, peers, work
+from experiments.benchmarks.measure import Program, Record
+from tele_jax.tasks import datasets, models, partition
+
+EXAMPLES_AT_ONCE = {"vgg11": None, "resnet20": 4}
+"""As many as ``experiments.neural`` takes on a CPU."""
+_SCRIPT = Path(__file__).parent / "torch_deep.py"
+
+
+def deep(
+    num_nodes: int,
+    torch_python: Path | None,
+    *,
+    rounds: int,
+    repeats: int,
+    passes: int,
+) -> list[Record]:
+    """One line for every network and layout of PyTorch's maps; none without PyTorch.
+
+    Ours draws its batches and gossips in one program, with the slots on all devices;
+    PyTorch takes one model after the other, each with all threads.
+    """
+    if torch_python is None:
+        return []
+    steps = num_nodes * rounds
+    records = []
+    for name in EXAMPLES_AT_ONCE:
+        ours, alone = (
+            partial(measure.rate, _ours(name, num_nodes, rounds, mesh), steps, repeats)
+            for mesh in (work.mesh(num_nodes), work.mesh(1))
+        )
+        baselines = {
+            f"PyTorch, channels {where}": partial(
+                peers.rate, peer, name, num_nodes, rounds, repeats
+            )
+            for where, peer in _layouts(torch_python).items()
+        }
+        for record in peers.compare(ours, baselines, "one device", alone, passes):
+            record = {"model": name, "nodes": num_nodes, **record}
+            records.append(measure.judged(record, at_least=1.0))
+    return records
+
+
+def _layouts(torch_python: Path) -> dict[str, peers.Peer]:
+    return {
+        where: peers.Peer(f"PyTorch, channels {where}", torch_python, _SCRIPT, options)
+        for where, options in (("first", ()), ("last", ("--channels-last",)))
+    }
+
+
+def _ours(name: str, num_nodes: int, rounds: int, mesh: Mesh) -> Program:
+    """DSGD as a user writes it, from the same models at every call."""
+    model = models.by_name(name)
+    task = work.everywhere(mesh, _task(num_nodes, model, EXAMPLES_AT_ONCE[name]))
+    params = model.init(jax.random.key(0), task.inputs[:1])
+    algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
+    simulate = partial(tele.simulate, algorithm, task, params, jax.random.key(1))
+    return work.on(mesh, lambda: simulate(num_rounds=rounds, observe=work.nothing))
+
+
+def _task(
+    num_nodes: int, model: models.Linen, examples_at_once: int | None
+) -> tele.tasks.Classification:
+    rng, size = np.random.default_rng(1), num_nodes * work.NUM_EXAMPLES
+    images = rng.normal(size=(size, 32, 32, 3)).astype(np.float32)
+    labels = rng.integers(10, size=size)
+    dataset = datasets.Dataset(images, labels, images[:32], labels[:32])
+    return tele.tasks.classification(
+        dataset,
+        partition.iid(labels, num_nodes, seed=0),
+        model,
+        batch_size=work.BATCH_SIZE,
+        examples_at_once=examples_at_once,
+    )
