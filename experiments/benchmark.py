@@ -20,13 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import tele_jax as tele
 from experiments import command, machine, results
 from experiments.benchmarks import (
     building,
     clocks,
     compiling,
     convolving,
+    deep,
     driving,
     measure,
     overhead,
@@ -43,6 +43,7 @@ from experiments.results import Folder
 Section = Literal[
     "throughput",
     "training",
+    "deep",
     "overhead",
     "convolutions",
     "teleportation",
@@ -103,24 +104,18 @@ def _training(config: Config) -> list[Record]:
     return training.training(25, others, repeats=3, passes=config.passes)
 
 
+def _deep(config: Config) -> list[Record]:
+    return deep.deep(
+        4, config.torch_python, rounds=5, repeats=3, passes=2 * config.passes
+    )
+
+
 def _checksums(config: Config) -> list[Record]:
     return throughput.checksums(peers.find(config.peers, config.torch_python))
 
 
 def _overhead(config: Config) -> list[Record]:
-    often = {"rounds": config.rounds, "pairs": config.pairs}
-    lenet = tele.tasks.models.LeNet
-    return [
-        record
-        for name, module, num_nodes, most in (
-            ("LeNet", lenet(group_norm=False), 64, 1.15),
-            ("LeNet, GroupNorm", lenet(), 64, 1.15),
-            ("softmax regression", tele.tasks.models.Softmax(), 1024, 1.3),
-        )
-        for record in overhead.overhead(
-            name, tele.tasks.models.Linen(module), num_nodes, most=most, **often
-        )
-    ]
+    return overhead.overhead(rounds=config.rounds, pairs=config.pairs)
 
 
 def _convolutions(config: Config) -> list[Record]:
@@ -178,6 +173,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
         "training",
         _training,
     ),
+    "Node-steps per second of deep networks over PyTorch's": ("deep", _deep),
     "Time of a round over that of its gradients": ("overhead", _overhead),
     "Time of one batched model's convolutions over that of a kernel per slot": (
         "convolutions",

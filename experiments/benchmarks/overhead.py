@@ -14,7 +14,7 @@ from experiments.benchmarks.measure import Program, Record
 from tele_jax import tree
 from tele_jax.tasks.classification import Classification, classification
 from tele_jax.tasks.datasets import Dataset
-from tele_jax.tasks.models import Linen
+from tele_jax.tasks.models import LeNet, Linen, Softmax
 from tele_jax.tasks.partition import Partition
 
 BLOCKS = (1, 2, 4, 8, 16)
@@ -22,15 +22,31 @@ BLOCKS = (1, 2, 4, 8, 16)
 _MOST_IMAGES = 65_536
 
 
-def overhead(
-    name: str, model: Linen, num_nodes: int, *, most: float, rounds: int, pairs: int
-) -> list[Record]:
-    """A round of DSGD on a ring over the gradients that are in it, at most ``most``.
+_CASES = (
+    ("LeNet", LeNet(group_norm=False), 64, 1.15),
+    ("LeNet, GroupNorm", LeNet(), 64, 1.15),
+    ("softmax regression", Softmax(), 1024, 1.3),
+)
+"""Networks, nodes, and what a round may take, in times of its gradients."""
+
+
+def overhead(*, rounds: int, pairs: int) -> list[Record]:
+    """A round of DSGD on a ring over the gradients that are in it.
 
     The other program draws no batches, keeps no losses and does not gossip: all it
     does is SGD steps on fixed batches, in blocks of whatever size is fastest. Nothing
     is evaluated.
     """
+    return [
+        measure.judged(
+            {"model": name, **_of(Linen(module), num_nodes, rounds, pairs)},
+            at_most=most,
+        )
+        for name, module, num_nodes, most in _CASES
+    ]
+
+
+def _of(model: Linen, num_nodes: int, rounds: int, pairs: int) -> Record:
     mesh = work.mesh(num_nodes)
     task = work.everywhere(mesh, images(num_nodes, model))
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
@@ -46,15 +62,13 @@ def overhead(
         block, gradients = _fastest_gradients(task, params, rounds)
         seconds = measure.alternate(ours, gradients, pairs)
     own, alone = np.median(seconds, axis=0) / rounds * 1e3
-    record = {
-        "model": name,
+    return {
         "nodes": num_nodes,
         "round, ms": float(own),
         "gradients only, ms": float(alone),
         "models at once": block,
         **measure.quotient(seconds[:, 0], seconds[:, 1]),
     }
-    return [measure.judged(record, at_most=most)]
 
 
 def images(num_nodes: int, model: Linen) -> Classification:
