@@ -28,6 +28,7 @@ from experiments.benchmarks import (
     convolving,
     deep,
     driving,
+    footprint,
     measure,
     overhead,
     peers,
@@ -54,6 +55,7 @@ Section = Literal[
     "driving",
     "clocks",
     "compiling",
+    "memory",
 ]
 
 
@@ -105,9 +107,8 @@ def _training(config: Config) -> list[Record]:
 
 
 def _deep(config: Config) -> list[Record]:
-    return deep.deep(
-        4, config.torch_python, rounds=5, repeats=3, passes=2 * config.passes
-    )
+    passes = 2 * config.passes
+    return deep.deep(4, config.torch_python, rounds=5, repeats=3, passes=passes)
 
 
 def _checksums(config: Config) -> list[Record]:
@@ -193,6 +194,10 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "What progress, chunks and checkpoints cost": ("driving", _driving),
     "What simulated clocks cost": ("clocks", _clocks),
     "What is compiled": ("compiling", lambda _: compiling.compiling()),
+    "Memory, XLA's count over the estimate": (
+        "memory",
+        lambda _: footprint.footprint(),
+    ),
 }
 
 
@@ -210,8 +215,7 @@ def check(config: Config) -> str:
             f"expected at least {teleporting.MOST_SLOTS}, which are active."
         )
     for name in ("peers", "torch_python"):
-        path = getattr(config, name)
-        if path is not None and not path.exists():
+        if (path := getattr(config, name)) is not None and not path.exists():
             raise ValueError(f"got {name}={path}, which does not exist.")
     return "-".join(config.only) or "all"
 

@@ -90,8 +90,8 @@ def drive(
         _check_rest(rounds_per_chunk, num_rounds, 0)
     told = progress and processes.is_first()
     with _signals() as caught, Progress(label, num_rounds, shown=told) as shown:
-        start = simulate_chunk(0, None)
-        with InMemory(start) if directory is None else directory.open(start) as record:
+        opened = InMemory if directory is None else directory.open
+        with opened(simulate_chunk(0, None)) as record:  # a name would keep its models
             _check_rest(rounds_per_chunk, num_rounds, record.num_done)
             due = _Due(record, rounds_per_checkpoint, minutes_per_checkpoint)
             shown.begin(record.num_done)
@@ -139,6 +139,7 @@ def _chunks(
         # As short as the start, so that all chunks begin with arrays of one shape.
         rounds = jax.device_put(seen[0][..., -1:])
         record.add(chunk, dataclasses.replace(before, state=chunk.state, rounds=rounds))
+        del before  # and its models, while a checkpoint copies the new ones
         yield chunk
 
 

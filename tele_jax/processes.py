@@ -34,14 +34,18 @@ def fetch(tree: Any) -> Any:
     >>> fetch({"a": jax.numpy.arange(2)})
     {'a': array([0, 1], dtype=int32)}
     """
-    if jax.process_count() == 1:
-        return jax.device_get(tree)
 
     def whole(leaf: Any) -> Any:
-        shared = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
-        if not shared or leaf.is_fully_replicated:
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_replicated:
             return jax.device_get(leaf)
-        return multihost_utils.process_allgather(leaf, tiled=True)
+        if not leaf.is_fully_addressable:
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        # An array keeps the copy that it gives; this one, of the same memory, does not
+        # live long.
+        parts = [shard.data for shard in leaf.addressable_shards]
+        return jax.device_get(
+            jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)
+        )
 
     return jax.tree.map(whole, tree)
 

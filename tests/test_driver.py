@@ -1,8 +1,10 @@
 """The driver: chunks are the whole run, and what happened is said."""
 
+import gc
 import os
 import signal
 import threading
+import weakref
 
 import chex
 import jax
@@ -13,6 +15,7 @@ import pytest
 import tele_jax as tele
 from tele_jax._in_memory import InMemory
 from tele_jax.driver import drive
+from tele_jax.runs import RunDirectory
 from tests import helpers
 
 
@@ -128,6 +131,29 @@ def test_all_chunks_share_one_program(chunk):
     with helpers.compilations() as compiled:
         run()
     assert compiled == []
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_only_the_newest_models_are_kept(on_disk, tmp_path):
+    models, alive = [], []
+
+    def chunk(num_rounds, resume):
+        run = _chunk(num_rounds, resume)
+        models.append(weakref.ref(run.state.params))
+        return run
+
+    def count(_):
+        gc.collect()
+        alive.append(sum(model() is not None for model in models))
+
+    drive(
+        chunk,
+        num_rounds=12,
+        rounds_per_chunk=3,
+        directory=RunDirectory(tmp_path / "run", {}) if on_disk else None,
+        callbacks=[count],
+    )
+    assert alive == [1] * 4  # not those of the start, nor of the chunk before
 
 
 def test_a_batched_run_is_a_loop():

@@ -61,16 +61,19 @@ def _layouts(torch_python: Path) -> dict[str, peers.Peer]:
 def _ours(name: str, num_nodes: int, rounds: int, mesh: Mesh) -> Program:
     """DSGD as a user writes it, from the same models at every call."""
     model = models.by_name(name)
-    task = work.everywhere(mesh, _task(num_nodes, model, EXAMPLES_AT_ONCE[name]))
+    task = work.everywhere(
+        mesh, random_images(num_nodes, model, EXAMPLES_AT_ONCE[name])
+    )
     params = model.init(jax.random.key(0), task.inputs[:1])
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
     simulate = partial(tele.simulate, algorithm, task, params, jax.random.key(1))
     return work.on(mesh, lambda: simulate(num_rounds=rounds, observe=work.nothing))
 
 
-def _task(
+def random_images(
     num_nodes: int, model: models.Linen, examples_at_once: int | None
 ) -> tele.tasks.Classification:
+    """A task like a user's."""
     rng, size = np.random.default_rng(1), num_nodes * work.NUM_EXAMPLES
     images = rng.normal(size=(size, 32, 32, 3)).astype(np.float32)
     labels = rng.integers(10, size=size)

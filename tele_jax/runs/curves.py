@@ -1,5 +1,6 @@
 """The curves of a run on disk: a folder with one Parquet file per chunk."""
 
+import dataclasses
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,8 @@ class Curves:
     """
 
     def __init__(self, folder: Path, start: Run) -> None:
-        self._folder, self._start = folder, start
+        # Not its models, which would stay in memory all the time.
+        self._folder, self._start = folder, dataclasses.replace(start, state=None)
         self._batch = np.shape(start.rounds)[:-1]
         self._writes = processes.is_first()
         if self._writes:

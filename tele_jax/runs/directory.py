@@ -71,9 +71,8 @@ class RunDirectory:
         """The record of the run, for this process alone.
 
         Raises:
-          ValueError: the folder cannot be written, belongs to something else or to
-            another process, holds a run of another config, data or code, or all that
-            is there is damaged.
+          ValueError: the folder cannot be written, is not a run's or another process
+            has it, holds another config, data or code, or all in it is damaged.
         """
         path = Path(self.path)
         with open_folder(
@@ -85,7 +84,9 @@ class RunDirectory:
         ) as log:
             checkpoints = Checkpoints(path / "checkpoints")
             try:
-                yield Record(path, checkpoints, start, log)
+                record = Record(path, checkpoints, start, log)
+                del start  # its models would stay in memory all the time
+                yield record
             finally:
                 checkpoints.close()
 

@@ -22,10 +22,9 @@ class Record:
         self, path: Path, checkpoints: Checkpoints, start: Run, log: logging.Logger
     ) -> None:
         self._path, self._checkpoints = path, checkpoints
-        self._start, self.log = start, log
-        self._curves = Curves(path / "metrics", start)
+        self.log, self._curves = log, Curves(path / "metrics", start)
         processes.check_alike("RunDirectory", {"checkpoints": checkpoints.rounds})
-        self.tail, self.stopped = self._newest()
+        self.tail, self.stopped = self._newest(start)
         """Where to go on, and whether a rule said that this is the end."""
         processes.wait_for_all()  # until all have read
         self._curves.forget(self.num_done)
@@ -90,7 +89,7 @@ class Record:
                 "checkpoint."
             ) from error
 
-    def _newest(self) -> tuple[Run, bool]:
+    def _newest(self, start: Run) -> tuple[Run, bool]:
         """The newest checkpoint that is whole, and whose curves are."""
         reasons: list[str] = []
         for num_done in self._checkpoints.rounds:
@@ -99,7 +98,7 @@ class Record:
                 reason = reason or "another process finds its curves damaged"
             if reason is None:
                 try:
-                    state, notes = self._checkpoints.load(num_done, self._start.state)
+                    state, notes = self._checkpoints.load(num_done, start.state)
                 except (MemoryError, SharedDamage):
                     raise
                 except Exception as error:  # whatever a damaged file makes of itself
@@ -109,8 +108,8 @@ class Record:
                 else:
                     for damaged in self._checkpoints.rounds[: len(reasons)]:
                         self._checkpoints.set_aside(damaged)
-                    rounds = jnp.full_like(self._start.rounds, num_done)
-                    tail = dataclasses.replace(self._start, state=state, rounds=rounds)
+                    rounds = jnp.full_like(start.rounds, num_done)
+                    tail = dataclasses.replace(start, state=state, rounds=rounds)
                     return tail, notes["stopped"]
             reasons.append(reason)
             self.log.warning("%s: %s; an older checkpoint may do", self._path, reason)
@@ -122,7 +121,7 @@ class Record:
                 f"{'; '.join(dict.fromkeys(reasons))}. Restore the folder, or start "
                 "again with force."
             )
-        return self._start, False
+        return start, False
 
 
 def _last_words(error: Exception) -> str:
