@@ -86,7 +86,11 @@ def _told(
 
 
 def checksums(others: list[peers.Peer], num_nodes: int = 16) -> list[Record]:
-    """Sums after 5 rounds, and how far those of other programs are from ours."""
+    """Sums after 5 rounds, and how far those of other programs are from ours.
+
+    The MLP's sum differs in its third digit, squares in their ninth: a few units whose
+    input is zero up to rounding are on in one program and off in the other.
+    """
     return [
         *_checksums(work.lenet(group_norm=False), others, num_nodes),
         *_checksums(work.mlp(), others, num_nodes),
