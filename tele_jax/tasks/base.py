@@ -58,7 +58,12 @@ def counts_draws(task: Task) -> bool:
 
 
 def batch_bytes(task: Task) -> int:
-    """What a batch weighs, in bytes; nothing is drawn."""
+    """What a batch weighs, in bytes; nothing is drawn.
+
+    >>> from tele_jax.tasks.quadratic import quadratic
+    >>> batch_bytes(quadratic(jnp.ones(3), jnp.ones((3, 2)), noise=1.0))  # a, b and ξ
+    20
+    """
     count = jnp.int32(0) if counts_draws(task) else None
     batch = jax.eval_shape(task.sample, jax.random.key(0), jnp.int32(0), count)
     # A key among the leaves has no size of its own.
