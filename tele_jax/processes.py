@@ -37,17 +37,17 @@ def fetch(tree: Any) -> Any:
 
     def whole(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.is_fully_replicated:
-            return jax.device_get(leaf)
+            return leaf
         if not leaf.is_fully_addressable:
             return multihost_utils.process_allgather(leaf, tiled=True)
-        # An array keeps the copy that it gives; this one, of the same memory, does not
-        # live long.
+        # An array keeps the copy on the host that it gives. This one, of the same
+        # memory, does not live long.
         parts = [shard.data for shard in leaf.addressable_shards]
-        return jax.device_get(
-            jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)
+        return jax.make_array_from_single_device_arrays(
+            leaf.shape, leaf.sharding, parts
         )
 
-    return jax.tree.map(whole, tree)
+    return jax.device_get(jax.tree.map(whole, tree))
 
 
 def any_of(*flags: bool) -> tuple[bool, ...]:
