@@ -85,8 +85,8 @@ def over_slots(
       of_slots: trees with leaves [k, ...], the models first.
       at_once: so many slots at a time on each device, to save memory; None: on a CPU
         as many as stay in its cache, elsewhere all.
-      bytes_beside: what the function makes for a slot that is as large as its model,
-        such as its batch; it has to stay in the cache, too.
+      bytes_beside: bytes that the function needs for a slot beside its model, such as
+        those of its batch; they have to stay in the cache, too.
 
     Returns:
       What the function returned, leaves [k, ...].

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from tele_jax import tree
 from tele_jax._types import Array, Batch, Key, Metrics, Params
 
 
@@ -65,12 +66,12 @@ def batch_bytes(task: Task) -> int:
     20
     """
     count = jnp.int32(0) if counts_draws(task) else None
-    batch = jax.eval_shape(task.sample, jax.random.key(0), jnp.int32(0), count)
-    # A key among the leaves has no size of its own.
-    return sum(
-        leaf.size * getattr(leaf.dtype, "itemsize", 8)
-        for leaf in jax.tree.leaves(batch)
-    )
+
+    def arrays() -> list[Array]:
+        batch = task.sample(jax.random.key(0), jnp.int32(0), count)
+        return [leaf for leaf in jax.tree.leaves(batch) if hasattr(leaf, "dtype")]
+
+    return tree.num_bytes(jax.eval_shape(arrays))
 
 
 def evaluate(task: Task, params: Params) -> Metrics:
