@@ -224,3 +224,24 @@ def test_stepping_in_blocks_is_stepping_at_once(
     chex.assert_trees_all_close(in_blocks, at_once, rtol=1e-6, atol=1e-7)
     changed = np.abs(in_blocks.params - slots).max(axis=1)
     assert changed.min() > 1e-3  # every slot did step
+
+
+def test_a_batch_may_hold_what_is_no_array():
+    task = helpers.quadratic(4)
+
+    class Named:
+        num_nodes = 4
+
+        def sample(self, key, node, count):
+            return "node", task.sample(key, node, count)
+
+        def loss(self, params, batch):
+            return task.loss(params, batch[1])
+
+    jax.tree_util.register_static(Named)
+    algorithm = tele.DSGD(tele.graphs.ring(4), 0.1)
+    found, plain = (
+        tele.simulate(algorithm, each, jnp.ones(3), jax.random.key(0), num_rounds=3)
+        for each in (Named(), task)
+    )
+    chex.assert_trees_all_equal(found.state.params, plain.state.params)
