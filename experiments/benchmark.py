@@ -68,11 +68,11 @@ class Config:
     peers: Path | None = None
     """The folder with the scripts of other programs."""
     torch_python: Path | None = None
-    """A Python with PyTorch, for those of the scripts that need it."""
+    """A Python with PyTorch, for those of the scripts that need it, and for deep."""
     nodes: tuple[int, ...] = (16, 64)
     """Numbers of nodes of the throughput section."""
     rounds: int = 20
-    """Rounds in one timed call of a LeNet simulation."""
+    """Rounds in one timed call of a network's simulation."""
     repeats: int = 5
     """Timed calls whose median is one measured throughput."""
     passes: int = 3
@@ -88,16 +88,12 @@ class Config:
 
 def _throughput(config: Config) -> list[Record]:
     others = peers.find(config.peers, config.torch_python)
-    often = {
-        "rounds": config.rounds,
-        "repeats": config.repeats,
-        "passes": config.passes,
-    }
+    often = peers.Often(config.rounds, config.repeats, config.passes)
     return [
         record
         for of_network in (throughput.lenet, throughput.mlp)
         for num_nodes in config.nodes
-        for record in of_network(num_nodes, others, **often)
+        for record in of_network(num_nodes, others, often)
     ]
 
 
@@ -107,8 +103,9 @@ def _training(config: Config) -> list[Record]:
 
 
 def _deep(config: Config) -> list[Record]:
-    passes = 2 * config.passes
-    return deep.deep(4, config.torch_python, rounds=5, repeats=3, passes=passes)
+    # Twice as many, as a script's rates differ more from start to start.
+    often = peers.Often(rounds=5, repeats=3, passes=2 * config.passes)
+    return deep.deep(4, config.torch_python, often)
 
 
 def _checksums(config: Config) -> list[Record]:
@@ -217,6 +214,8 @@ def check(config: Config) -> str:
     for name in ("peers", "torch_python"):
         if (path := getattr(config, name)) is not None and not path.exists():
             raise ValueError(f"got {name}={path}, which does not exist.")
+    if config.only == ("deep",) and config.torch_python is None:
+        raise ValueError("got only=deep, expected torch_python, too.")
     return "-".join(config.only) or "all"
 
 

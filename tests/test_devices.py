@@ -1,5 +1,8 @@
 """Slots shared between devices: the numbers of one device, and who holds what."""
 
+import gc
+import weakref
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,7 +11,7 @@ import pytest
 from flax import struct
 
 import tele_jax as tele
-from tele_jax import devices
+from tele_jax import devices, processes
 from tests import helpers
 from tests.test_laws import FORMS
 
@@ -218,3 +221,16 @@ def test_over_slots_is_a_loop_over_the_slots(at_once, monkeypatch):
     result = devices.over_slots(function, shared, slots, None, at_once=at_once)
     np.testing.assert_allclose(result[0], 3 * np.arange(1, 8))
     np.testing.assert_allclose(result[1], np.arange(1, 8) ** 2)
+
+
+def test_an_array_of_many_devices_keeps_no_copy_on_the_host():
+    mesh = tele.slot_mesh(2)
+    slots = jax.device_put(
+        jnp.arange(8.0), jax.NamedSharding(mesh, jax.P(devices.AXIS))
+    )
+    found = processes.fetch(slots)
+    np.testing.assert_array_equal(found, np.arange(8.0))
+    copy = weakref.ref(found)
+    del found
+    gc.collect()
+    assert copy() is None

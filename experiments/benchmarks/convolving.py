@@ -29,10 +29,11 @@ Convolution = Callable[..., jax.Array]
 def convolving(*, num_slots: int, lenets: int, pairs: int) -> list[Record]:
     """Time of one model on all slots' images over that of one model for each slot.
 
-    Both do the same floating-point operations: the output and the gradients for kernel
-    and input. One model's are one call of ``lax.conv`` on a device with all threads,
-    not inside a loop, where XLA's CPU compiler is at its best. Ours step as
-    ``simulate`` has them: shared between all devices, one after the other on each.
+    Both do the same convolutions: the output and the gradients for kernel and input.
+    GFLOP/s count 2·9·H·W·C·O for each, products with padding included. One model's are
+    one call of ``lax.conv`` on a device with all threads, not inside a loop, where
+    XLA's CPU compiler is at its best. Ours step as ``simulate`` has them: shared
+    between all devices, one after the other on each.
     """
     layers = [_layer(name, *sizes, num_slots, pairs) for name, sizes in _LAYERS.items()]
     return [*layers, _lenet(lenets, pairs)]
@@ -54,8 +55,10 @@ def _layer(
     )
     products = 9 * edge**2 * maps * features * num_slots * work.BATCH_SIZE
     giga = 3 * 2 * products / 1e9
-    speeds = f"{giga / record['ours, s']:.0f}, {giga / record['one model, s']:.0f}"
-    return {"what": name, "GFLOP/s, ours and one model's": speeds, **record}
+    speeds = {
+        f"{who}, GFLOP/s": giga / record[f"{who}, s"] for who in ("one model", "ours")
+    }
+    return {"what": name, **speeds, **record}
 
 
 def _lenet(num_slots: int, pairs: int) -> Record:

@@ -1,5 +1,6 @@
 """Deep networks against PyTorch: VGG-11 and ResNet-20 on 32 x 32 images, batch 32."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -17,35 +18,26 @@ EXAMPLES_AT_ONCE = {"vgg11": None, "resnet20": 4}
 _SCRIPT = Path(__file__).parent / "torch_deep.py"
 
 
-def deep(
-    num_nodes: int,
-    torch_python: Path | None,
-    *,
-    rounds: int,
-    repeats: int,
-    passes: int,
-) -> list[Record]:
+def deep(num_nodes: int, torch_python: Path | None, often: peers.Often) -> list[Record]:
     """One line for every network and layout of PyTorch's maps; none without PyTorch.
 
     Ours draws its batches and gossips in one program, with the slots on all devices;
-    PyTorch takes one model after the other, each with all threads.
+    PyTorch, eager, takes one model after the other, each with all threads.
     """
     if torch_python is None:
+        print("left out: expected a --torch-python to compare with", file=sys.stderr)
         return []
-    steps = num_nodes * rounds
     records = []
     for name in EXAMPLES_AT_ONCE:
         ours, alone = (
-            partial(measure.rate, _ours(name, num_nodes, rounds, mesh), steps, repeats)
+            often.ours(_ours(name, num_nodes, often.rounds, mesh), num_nodes)
             for mesh in (work.mesh(num_nodes), work.mesh(1))
         )
         baselines = {
-            f"PyTorch, channels {where}": partial(
-                peers.rate, peer, name, num_nodes, rounds, repeats
-            )
+            f"PyTorch, channels {where}": often.peer(peer, name, num_nodes)
             for where, peer in _layouts(torch_python).items()
         }
-        for record in peers.compare(ours, baselines, "one device", alone, passes):
+        for record in peers.compare(ours, baselines, "one device", alone, often.passes):
             record = {"model": name, "nodes": num_nodes, **record}
             records.append(measure.judged(record, at_least=1.0))
     return records

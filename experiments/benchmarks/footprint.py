@@ -6,7 +6,6 @@ from typing import Any
 import jax
 
 import tele_jax as tele
-from experiments import machine
 from experiments.benchmarks import deep, overhead, work
 from experiments.benchmarks.measure import Record
 from tele_jax.tasks import models
@@ -15,7 +14,7 @@ from tele_jax.tasks import models
 def footprint() -> list[Record]:
     """XLA's count over the estimate of ``tele.analysis.memory``, on one device.
 
-    Both leave out the task's data. Nothing is run.
+    Both leave out the task's data. Nothing is simulated.
     """
     ring = tele.graphs.ring
     cases: list[tuple[str, Callable[[], Any], Any]] = [
@@ -60,9 +59,9 @@ def _counted(name: str, task: Any, algorithm: Any) -> Record:
     slots = algorithm.topology.num_slots * tele.tree.num_bytes(params)
     return {
         "what": name,
-        "models": machine.bytes_told(slots),
-        "XLA's count": machine.bytes_told(counted),
-        "estimate": machine.bytes_told(estimated),
-        "data beside": machine.bytes_told(told.data),
+        "models, MB": slots / 1e6,
+        "XLA's count, MB": counted / 1e6,
+        "estimate, MB": estimated / 1e6,
+        "data beside, MB": told.data / 1e6,
         "ratio": counted / estimated,
     }

@@ -20,8 +20,7 @@ from tele_jax.tasks.partition import Partition
 BLOCKS = (1, 2, 4, 8, 16)
 """How many models a device may step at once in the gradients-only program."""
 _MOST_IMAGES = 65_536
-
-
+"""Images of all nodes together."""
 _CASES = (
     ("LeNet", LeNet(group_norm=False), 64, 1.15),
     ("LeNet, GroupNorm", LeNet(), 64, 1.15),

@@ -1,5 +1,6 @@
 """Other programs that do the same work, run as scripts of their own."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -11,19 +12,45 @@ import jax
 import numpy as np
 
 from experiments.benchmarks import measure
-from experiments.benchmarks.measure import Record, num_cores
+from experiments.benchmarks.measure import Program, Record, num_cores
 
 Rate = Callable[[], float]
 """Measures a program once: node-steps per second."""
 
 
 class Peer(NamedTuple):
-    """A script that prints ``{"node_steps_per_s": ...}`` as JSON on its last line."""
+    """A script that prints ``{"node_steps_per_s": ...}`` as JSON on its last line.
+
+    It takes ``--model``, ``--n``, ``--threads``, ``--rounds`` and ``--repeats``; with
+    ``--check`` a word and two sums, of all parameters and of their squares, are last.
+    """
 
     name: str
     interpreter: Path
     script: Path
     options: tuple[str, ...]
+
+
+class Often(NamedTuple):
+    """How often programs are measured."""
+
+    rounds: int
+    """Rounds in one call."""
+    repeats: int
+    """Calls whose median is one rate."""
+    passes: int
+    """Rates of every program, in turns."""
+
+    def ours(self, program: Program, num_nodes: int) -> Rate:
+        """The rate of a program of this process."""
+        steps = num_nodes * self.rounds
+        return functools.partial(measure.rate, program, steps, self.repeats)
+
+    def peer(self, peer: Peer, model: str, num_nodes: int) -> Rate:
+        """The rate of a script."""
+        return functools.partial(
+            rate, peer, model, num_nodes, self.rounds, self.repeats
+        )
 
 
 _PEERS = {

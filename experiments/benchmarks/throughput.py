@@ -1,23 +1,17 @@
 """How many node-steps a second: 28 x 28 images, batch 32, DSGD on a ring."""
 
 import sys
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 from jax.sharding import Mesh
 
 from experiments.benchmarks import measure, peers, work
-from experiments.benchmarks.measure import Program, Record
+from experiments.benchmarks.measure import Record
+from experiments.benchmarks.peers import Peer
 
 
-def lenet(
-    num_nodes: int,
-    others: list[peers.Peer],
-    *,
-    rounds: int,
-    repeats: int,
-    passes: int,
-) -> list[Record]:
+def lenet(num_nodes: int, others: Sequence[Peer], often: peers.Often) -> list[Record]:
     """One line for every baseline.
 
     Ours shares the slots between all devices; the first baseline is ours on one. The
@@ -26,52 +20,43 @@ def lenet(
     for the fastest that one would write in PyTorch.
     """
 
-    def timed(program: Program) -> peers.Rate:
-        return partial(measure.rate, program, num_nodes * rounds, repeats)
+    def ours(net: work.Net, mesh: Mesh) -> peers.Rate:
+        return often.ours(work.ours(net, num_nodes, often.rounds, mesh), num_nodes)
 
     mesh, plain = work.mesh(num_nodes), work.lenet(group_norm=False)
-    ours = timed(work.ours(plain, num_nodes, rounds, mesh))
-    normed = timed(work.ours(work.lenet(group_norm=True), num_nodes, rounds, mesh))
-    alone = timed(work.ours(plain, num_nodes, rounds, work.mesh(1)))
-    baselines = {"tele_jax, one device": alone}
+    baselines = {"tele_jax, one device": ours(plain, work.mesh(1))}
     for vectorize in ("vmap", "map"):
-        program = work.by_lax_conv(num_nodes, rounds, vectorize)
-        baselines[f"{vectorize}(lax.conv)"] = timed(program)
+        program = work.by_lax_conv(num_nodes, often.rounds, vectorize)
+        baselines[f"{vectorize}(lax.conv)"] = often.ours(program, num_nodes)
     for peer in others:
-        baselines[peer.name] = partial(
-            peers.rate, peer, plain.name, num_nodes, rounds, repeats
-        )
+        baselines[peer.name] = often.peer(peer, plain.name, num_nodes)
     targets = {"vmap(lax.conv)": 5.0, peers.STRONGEST: 1.5}
-    compared = peers.compare(ours, baselines, "GroupNorm", normed, passes)
+    normed = ours(work.lenet(group_norm=True), mesh)
+    compared = peers.compare(
+        ours(plain, mesh), baselines, "GroupNorm", normed, often.passes
+    )
     return [_told("LeNet", num_nodes, record, targets) for record in compared]
 
 
-def mlp(
-    num_nodes: int,
-    others: list[peers.Peer],
-    *,
-    rounds: int,
-    repeats: int,
-    passes: int,
-) -> list[Record]:
-    """The same for an MLP, where no convolution makes a difference."""
-
-    def timed(mesh: Mesh) -> peers.Rate:
-        program = work.ours(net, num_nodes, rounds, mesh)
-        return partial(measure.rate, program, num_nodes * rounds, repeats)
-
+def mlp(num_nodes: int, others: Sequence[Peer], often: peers.Often) -> list[Record]:
+    """The same for an MLP, whose second column of ours is one device."""
     net = work.mlp()
-    ours, alone = timed(work.mesh(num_nodes)), timed(work.mesh(1))
+    ours, alone = (
+        often.ours(work.ours(net, num_nodes, often.rounds, mesh), num_nodes)
+        for mesh in (work.mesh(num_nodes), work.mesh(1))
+    )
     baselines = {
-        peer.name.partition(" --conv")[0]: partial(
-            peers.rate, peer, net.name, num_nodes, rounds, repeats
-        )
-        for peer in others
+        peer.name: often.peer(peer, net.name, num_nodes)
+        for peer in _without_convolutions(others)
     }
-    compared = peers.compare(ours, baselines, "one device", alone, passes)
-    return [
-        _told("MLP", num_nodes, record, {peers.STRONGEST: 1.2}) for record in compared
-    ]
+    compared = peers.compare(ours, baselines, "one device", alone, often.passes)
+    targets = {peers.STRONGEST: 1.2}
+    return [_told("MLP", num_nodes, record, targets) for record in compared]
+
+
+def _without_convolutions(others: Sequence[Peer]) -> list[Peer]:
+    """Each program once: those that differ in how a convolution is written are one."""
+    return [peer for peer in others if not peer.name.endswith(("patches", "band"))]
 
 
 def _told(
@@ -85,7 +70,7 @@ def _told(
     return record
 
 
-def checksums(others: list[peers.Peer], num_nodes: int = 16) -> list[Record]:
+def checksums(others: Sequence[Peer], num_nodes: int = 16) -> list[Record]:
     """Sums after 5 rounds, and how far those of other programs are from ours.
 
     The MLP's sum differs in its third digit, squares in their ninth: a few units whose
@@ -93,11 +78,11 @@ def checksums(others: list[peers.Peer], num_nodes: int = 16) -> list[Record]:
     """
     return [
         *_checksums(work.lenet(group_norm=False), others, num_nodes),
-        *_checksums(work.mlp(), others, num_nodes),
+        *_checksums(work.mlp(), _without_convolutions(others), num_nodes),
     ]
 
 
-def _checksums(net: work.Net, others: list[peers.Peer], num_nodes: int) -> list[Record]:
+def _checksums(net: work.Net, others: Sequence[Peer], num_nodes: int) -> list[Record]:
     rounds = 5
     meshes = {"ours": work.mesh(num_nodes), "tele_jax, one device": work.mesh(1)}
     found = {

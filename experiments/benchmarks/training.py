@@ -28,20 +28,16 @@ def training(
     num_nodes: int, others: list[peers.Peer], *, repeats: int, passes: int
 ) -> list[Record]:
     """One line for every baseline; the second column of ours is on one device."""
-
-    def timed(program: Program) -> peers.Rate:
-        return functools.partial(measure.rate, program, num_nodes * ROUNDS, repeats)
-
+    often = peers.Often(ROUNDS, repeats, passes)
     ours, alone = (
-        timed(_epoch(num_nodes, mesh)) for mesh in (work.mesh(num_nodes), work.mesh(1))
+        often.ours(_epoch(num_nodes, mesh), num_nodes)
+        for mesh in (work.mesh(num_nodes), work.mesh(1))
     )
     plain = work.by_lax_conv(num_nodes, ROUNDS, "vmap")
-    baselines = {"vmap(lax.conv)": timed(plain)}
+    baselines = {"vmap(lax.conv)": often.ours(plain, num_nodes)}
     for peer in others:
         if peer.name == peers.STRONGEST:
-            baselines[peer.name] = functools.partial(
-                peers.rate, peer, "lenet", num_nodes, ROUNDS, repeats
-            )
+            baselines[peer.name] = often.peer(peer, "lenet", num_nodes)
     return [
         measure.judged(record, at_least=1.0)
         if record["baseline"] == peers.STRONGEST

@@ -2,12 +2,18 @@
 
 import json
 import sys
+from functools import partial
 
+import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
+import tele_jax as tele
 from experiments import benchmark
-from experiments.benchmarks import measure, summary
+from experiments.benchmarks import convolving, footprint, measure, summary
 
 
 def _records():
@@ -54,3 +60,34 @@ def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path):
     )
     assert (place / "ratios.png").stat().st_size > 1000
     assert title in json.loads((place / "tables.json").read_text())["tables"]
+
+
+def test_deep_networks_need_a_pytorch_to_compare_with(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--only", "deep"])
+    with pytest.raises(SystemExit) as ended:
+        benchmark.main()
+    assert ended.value.code == 2
+    assert "got only=deep, expected torch_python, too." in capsys.readouterr().err
+
+
+def test_what_was_measured_names_no_row():
+    records = footprint.footprint()
+    (row, *_) = summary.rows({"Memory": records})
+    assert row["of"] == "DSGD, 64 LeNets"
+    # XLA's count is between half and 2.6 times the estimate.
+    assert all(0.5 < record["ratio"] < 2.6 for record in records)
+
+
+def test_the_convolutions_of_slots_are_those_of_one_model():
+    keys = jax.random.split(jax.random.key(0), 2)
+    inputs = jax.random.normal(keys[0], (2, 3, 4, 4, 5))
+    kernel = jax.random.normal(keys[1], (3, 3, 5, 6))
+    conv = tele.tasks.conv_general_dilated
+    slots = convolving._of_slots(
+        partial(convolving._gradients, conv), (jnp.stack([kernel] * 2), inputs)
+    )()
+    one = convolving._gradients(
+        jax.lax.conv_general_dilated, kernel, inputs.reshape(6, 4, 4, 5)
+    )
+    summed = jax.tree.map(lambda leaf: leaf.sum(0), slots)
+    chex.assert_trees_all_close(summed, one, rtol=1e-4)
