@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from tele_jax._types import Array
+from tele_jax.tasks._once import once
 
 Pair = tuple[int, int]
 Formulation = Literal["split", "patches"]
@@ -82,36 +83,52 @@ def conv_general_dilated(
             **options,
         )
     dilation = (1, 1) if rhs_dilation is None else rhs_dilation
-    windows = _Windows(rhs.shape[:2], window_strides, dilation)
-    maps = _pad(lhs, padding, windows)
-    formulation = formulation or _better(maps, rhs, windows)
+    windows = _windows(lhs.shape[1:3], rhs.shape[:2], window_strides, padding, dilation)
+    formulation = formulation or _better(lhs, rhs, windows)
     compute = {"split": _split, "patches": _patches}[formulation]
     products = {name: options[name] for name in _OF_PRODUCTS if name in options}
     with jax.named_scope(f"conv_{formulation}"):
-        return compute(maps, rhs, windows, products)
+        # Shifted copies are made of the maps, and of their gradient.
+        return once(compute(once(lhs), rhs, windows, products))
 
 
 class _Windows(NamedTuple):
-    """What an output sees: (height, width) each."""
+    """What an output sees, and where: (height, width) each."""
 
-    size: Sequence[int]
-    strides: Sequence[int]
-    dilation: Sequence[int]
+    offsets: tuple[Sequence[int], Sequence[int]]
+    """Of a window's rows and columns from its first."""
+    strides: Pair
+    padding: tuple[Pair, Pair]
+    number: Pair
+    """How many places the kernel has on the padded maps."""
 
-    @property
-    def offsets(self) -> tuple[list[int], list[int]]:
-        """Where a window's rows and columns lie."""
-        rows, columns = (
-            [d * i for i in range(size)]
-            for size, d in zip(self.size, self.dilation, strict=True)
+
+def _windows(
+    maps: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    padding: str | Sequence[Pair],
+    dilation: Sequence[int],
+) -> _Windows:
+    offsets = [
+        [d * i for i in range(size)] for size, d in zip(kernel, dilation, strict=True)
+    ]
+    reach = [of_axis[-1] + 1 for of_axis in offsets]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(maps, reach, strides, padding)
+    height, width = (n + sum(pair) for n, pair in zip(maps, padding, strict=True))
+    if height < reach[0] or width < reach[1]:
+        raise ValueError(
+            f"conv_general_dilated: padded maps of {height} x {width} are smaller than "
+            f"the kernel's {reach[0]} x {reach[1]}; use larger inputs or more padding."
         )
-        return rows, columns
-
-    @property
-    def reach(self) -> Pair:
-        """Rows and columns from a window's first to its last."""
-        rows, columns = self.offsets
-        return rows[-1] + 1, columns[-1] + 1
+    number = (
+        (height - reach[0]) // strides[0] + 1,
+        (width - reach[1]) // strides[1] + 1,
+    )
+    rows, columns = offsets
+    (down, right), (vertical, horizontal) = strides, padding
+    return _Windows((rows, columns), (down, right), (vertical, horizontal), number)
 
 
 def _split(
@@ -120,21 +137,25 @@ def _split(
     """The kernel's columns on the input's side, its rows on the output's.
 
     z[b, h, w, i, o] = Σ_{j, c} kernel[i, j, c, o] x[b, h, w + d j, c] is one product of
-    [b·H·W', j·C] and [j·C, i·O]; y[b, h] = Σ_i z[b, h + d i, :, i]. Its transposes are
-    products of the same shapes: ``lax.concatenate`` and ``lax.split`` are each other's
+    [b·H·W', j·C] and [j·C, i·O]; y[b, h] = Σ_i z[b, h + d i, :, i]. Rows are padded on
+    the output's side: rows of zeros would be multiplied. The transposes are products
+    of the same shapes: ``lax.concatenate`` and ``lax.split`` are each other's
     transpose, where slices would become sums of padded arrays.
     """
-    size, features = windows.size, kernel.shape[3]
-    height, width = _num_windows(maps, windows)
     rows, columns = windows.offsets
+    (top, bottom), sides = windows.padding
+    maps, width = _pad(maps, (0, 0), sides), windows.number[1]
     seen = lax.concatenate([maps[:, :, j : j + width] for j in columns], 3)
+    size, features = kernel.shape[:2], kernel.shape[3]
     side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, size[0] * features)
     # Rounded to a shorter type once, after the sum, as other convolutions are.
     dtype = products.get("preferred_element_type") or maps.dtype
     long = {"preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
     sums = _product(seen, side_by_side, {**products, **long})
     parts = zip(rows, lax.split(sums, [features] * size[0], axis=3), strict=True)
-    shifted = (part[:, i : i + height] for i, part in parts)
+    shifted = (
+        _pad(part, (top - i, bottom + i - rows[-1]), (0, 0)) for i, part in parts
+    )
     return functools.reduce(jnp.add, shifted).astype(dtype)
 
 
@@ -143,8 +164,9 @@ def _patches(
 ) -> Array:
     """All that an output sees side by side: [b·H'·W', i·j·C] times [i·j·C, O]."""
     strides = windows.strides
-    height, width = _num_windows(maps, windows)
+    height, width = windows.number
     down, right = (height - 1) * strides[0] + 1, (width - 1) * strides[1] + 1
+    maps = _pad(maps, *windows.padding)
     seen = [
         maps[:, i : i + down : strides[0], j : j + right : strides[1]]
         for i, j in itertools.product(*windows.offsets)
@@ -177,13 +199,13 @@ def _check_formulation(
 
 
 def _better(maps: Array, kernel: Array, windows: _Windows) -> Formulation:
-    """The formulation that writes fewer numbers."""
+    """The formulation that writes fewer numbers; both multiply about as many."""
     rows, columns, channels, features = kernel.shape
-    split = maps.shape[1] * (columns * channels + rows * features)
-    height, _ = _num_windows(maps, windows)
-    patches = height * (rows * columns * channels + features)
-    steps = tuple(windows.strides) == (1, 1)
-    return "split" if steps and split < patches else "patches"
+    examples, edge = maps.shape[0] * windows.number[1], maps.shape[1]
+    in_another_order = kernel.size
+    split = examples * edge * (columns * channels + rows * features) + in_another_order
+    patches = examples * windows.number[0] * (rows * columns * channels + features)
+    return "split" if windows.strides == (1, 1) and split < patches else "patches"
 
 
 def _is_plain(
@@ -207,25 +229,8 @@ def _is_plain(
     return all(value in (None, 1) for value in others)
 
 
-def _pad(maps: Array, padding: str | Sequence[Pair], windows: _Windows) -> Array:
+def _pad(maps: Array, rows: Pair, columns: Pair) -> Array:
     """Pad, or crop where a padding is negative."""
-    height, width = maps.shape[1:3]
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(
-            (height, width), windows.reach, windows.strides, padding
-        )
-    config = ((0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0))
+    config = ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0))
     # lax.pad and not jnp.pad: a negative padding, which crops, is a padding too.
     return lax.pad(maps, jnp.zeros((), maps.dtype), config)
-
-
-def _num_windows(maps: Array, windows: _Windows) -> Pair:
-    """How many places the kernel has: (height, width)."""
-    (height, width), reach = maps.shape[1:3], windows.reach
-    if height < reach[0] or width < reach[1]:
-        raise ValueError(
-            f"conv_general_dilated: padded maps of {height} x {width} are smaller than "
-            f"the kernel's {reach[0]} x {reach[1]}; use larger inputs or more padding."
-        )
-    strides = windows.strides
-    return (height - reach[0]) // strides[0] + 1, (width - reach[1]) // strides[1] + 1

@@ -25,6 +25,8 @@ CASES = [
     ((2, 9, 10, 4), (1, 1, 8), (2, 2), (1, 1), "VALID"),  # columns nobody sees
     ((2, 5, 5, 4), (1, 1, 128), (2, 1), (1, 1), "SAME"),
     ((2, 3, 3, 4), (3, 3, 5), (1, 1), (1, 1), "VALID"),  # one output
+    ((2, 3, 4, 4), (3, 3, 5), (1, 1), (5, 4), "SAME"),  # windows wider than the maps
+    ((2, 5, 4, 3), (2, 2, 5), (1, 1), (1, 1), ((-3, 4), (6, -1))),  # mostly cropped
 ]
 PADDINGS = itertools.cycle(["SAME", ((1, 0), (3, 2)), ((0, -1), (-2, 1))])
 CASES += [
@@ -199,6 +201,8 @@ def test_both_formulations_are_the_convolution(case, formulation):
     [
         ((32, 32, 32, 16), (3, 3, 16), "split"),
         ((32, 32, 32, 3), (3, 3, 64), "patches"),
+        ((32, 8, 8, 64), (3, 3, 64), "split"),
+        ((2, 8, 8, 64), (3, 3, 64), "patches"),  # few examples, a large kernel
         ((32, 2, 2, 512), (3, 3, 512), "patches"),
     ],
 )

@@ -35,3 +35,21 @@ def test_a_tie_sends_the_gradient_to_the_first(window):
 def test_max_pool_keeps_a_nan(place):
     maps = jnp.arange(4.0).at[place].set(jnp.nan).reshape(1, 2, 2, 1)
     assert jnp.isnan(max_pool(maps)).all()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (2, 0), (0, 3)])
+def test_derivatives_forwards_are_those_backwards(rows, columns):
+    shape = (4, 5, 6, 7)
+    maps, along = jax.random.normal(jax.random.key(0), (2, *shape))
+
+    def pool(maps):
+        return max_pool(maps, rows, columns)
+
+    pooled, forwards = jax.jvp(pool, (maps,), (along,))
+    cotangent = jax.random.normal(jax.random.key(1), pooled.shape)
+    (backwards,) = jax.vjp(pool, maps)[1](cotangent)
+    assert jnp.vdot(cotangent, forwards) == pytest.approx(
+        float(jnp.vdot(backwards, along)), rel=1e-5
+    )
+    # A place in every window, and none for the odd row or column.
+    assert jnp.count_nonzero(backwards) == pooled.size

@@ -3,6 +3,7 @@
 from flax import linen as nn
 
 from tele_jax._types import Array
+from tele_jax.tasks._once import once
 from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
 
 
@@ -69,4 +70,5 @@ class _Block(nn.Module):
                 maps
             )
             maps = GroupNorm(8, name="norm3")(maps)
-        return nn.relu(maps + x)
+        # Both the next convolution and the sum after it read this.
+        return once(nn.relu(maps + x))
