@@ -61,8 +61,8 @@ def conv_general_dilated(
       Feature maps, NHWC, ``[b, H', W', O]``.
 
     Raises:
-      ValueError: the padded maps are smaller than the kernel, or there is no such
-        formulation, or not of this convolution.
+      ValueError: the padded maps are smaller than the kernel, paddings are not two, or
+        there is no such formulation, or not of this convolution.
 
     >>> layout = ("NHWC", "HWIO", "NHWC")
     >>> x, kernel = jnp.ones((2, 8, 8, 3)), jnp.ones((5, 5, 3, 4))
@@ -116,6 +116,9 @@ def _windows(
     reach = [of_axis[-1] + 1 for of_axis in offsets]
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(maps, reach, strides, padding)
+    if len(padding) != 2:
+        got = f"conv_general_dilated: got {len(padding)} pairs of padding, expected 2"
+        raise ValueError(f"{got}, for height and width.")
     height, width = (n + sum(pair) for n, pair in zip(maps, padding, strict=True))
     if height < reach[0] or width < reach[1]:
         raise ValueError(
@@ -144,7 +147,9 @@ def _split(
     """
     rows, columns = windows.offsets
     (top, bottom), sides = windows.padding
-    maps, width = _pad(maps, (0, 0), sides), windows.number[1]
+    cropped = _cropped(maps.shape[1], top, bottom)
+    top, bottom = top - cropped[0], bottom - cropped[1]
+    maps, width = _pad(maps, cropped, sides), windows.number[1]
     seen = lax.concatenate([maps[:, :, j : j + width] for j in columns], 3)
     size, features = kernel.shape[:2], kernel.shape[3]
     side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, size[0] * features)
@@ -198,13 +203,21 @@ def _check_formulation(
     raise ValueError(f"conv_general_dilated: got formulation={wanted!r}, {wrong}.")
 
 
+def _cropped(height: int, top: int, bottom: int) -> Pair:
+    """The part of the rows' padding that is negative, but one row stays."""
+    above = max(min(top, 0), 1 - height)
+    return above, max(min(bottom, 0), 1 - height - above)
+
+
 def _better(maps: Array, kernel: Array, windows: _Windows) -> Formulation:
-    """The formulation that writes fewer numbers; both multiply about as many."""
+    """The formulation that writes fewer numbers; padded "SAME", both multiply alike."""
     rows, columns, channels, features = kernel.shape
-    examples, edge = maps.shape[0] * windows.number[1], maps.shape[1]
-    in_another_order = kernel.size
-    split = examples * edge * (columns * channels + rows * features) + in_another_order
-    patches = examples * windows.number[0] * (rows * columns * channels + features)
+    edge = maps.shape[1] + sum(_cropped(maps.shape[1], *windows.padding[0]))
+    split = edge * (columns * channels + rows * features)
+    patches = windows.number[0] * (rows * columns * channels + features)
+    # "split" writes the kernel, too, once for a batch, whose size may be left open.
+    share = maps.shape[0] * windows.number[1]
+    split += kernel.size // share if isinstance(share, int) else 0
     return "split" if windows.strides == (1, 1) and split < patches else "patches"
 
 

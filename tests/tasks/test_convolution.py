@@ -5,6 +5,7 @@ import itertools
 
 import chex
 import jax
+import jax.export
 import jax.numpy as jnp
 import pytest
 from flax import linen as nn
@@ -27,6 +28,7 @@ CASES = [
     ((2, 3, 3, 4), (3, 3, 5), (1, 1), (1, 1), "VALID"),  # one output
     ((2, 3, 4, 4), (3, 3, 5), (1, 1), (5, 4), "SAME"),  # windows wider than the maps
     ((2, 5, 4, 3), (2, 2, 5), (1, 1), (1, 1), ((-3, 4), (6, -1))),  # mostly cropped
+    ((2, 5, 4, 3), (2, 2, 5), (1, 1), (1, 1), ((9, -7), (0, 0))),  # all rows cropped
 ]
 PADDINGS = itertools.cycle(["SAME", ((1, 0), (3, 2)), ((0, -1), (-2, 1))])
 CASES += [
@@ -272,3 +274,40 @@ def test_a_formulation_of_what_is_left_to_lax_is_refused():
     x, kernel = jnp.ones((2, 4, 8, 8)), jnp.ones((6, 4, 3, 3))  # NCHW, OIHW
     with pytest.raises(ValueError, match=r"'patches', but .* left to jax.lax"):
         conv_general_dilated(x, kernel, (1, 1), "SAME", formulation="patches")
+
+
+@pytest.mark.parametrize("formulation", ["split", "patches"])
+def test_what_is_cropped_is_not_looked_at(formulation):
+    maps = jnp.ones((1, 8, 8, 4)).at[:, 0].set(jnp.nan)
+
+    def total(kernel):
+        options = {"dimension_numbers": LAYOUT, "formulation": formulation}
+        padding = ((-1, 1), (1, 1))
+        return conv_general_dilated(maps, kernel, (1, 1), padding, **options).sum()
+
+    chex.assert_tree_all_finite(jax.grad(total)(jnp.ones((3, 3, 4, 5))))
+
+
+def test_the_size_of_a_batch_can_be_left_open():
+    (b,) = jax.export.symbolic_shape("b")
+    maps = jax.ShapeDtypeStruct((b, 8, 8, 64), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)
+    convolve = functools.partial(
+        conv_general_dilated,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=LAYOUT,
+    )
+    exported = jax.export.export(jax.jit(convolve))(maps, kernel)
+    assert exported.out_avals[0].shape == (b, 8, 8, 64)
+
+
+def test_paddings_are_two():
+    with pytest.raises(ValueError, match="got 1 pairs of padding, expected 2"):
+        conv_general_dilated(
+            jnp.ones((1, 4, 4, 1)),
+            jnp.ones((3, 3, 1, 1)),
+            (1, 1),
+            ((1, 1),),
+            dimension_numbers=LAYOUT,
+        )

@@ -37,6 +37,7 @@ def test_it_is_the_same_array_under_every_transform(transform):
     chex.assert_trees_all_close(got, expected, rtol=1e-6)
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only done on a CPU")
 def test_maps_are_rectified_once_for_all_columns_of_a_kernel():
     maps = jax.random.normal(jax.random.key(0), (8, 16, 16, 32))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 32, 32))
