@@ -76,7 +76,7 @@ def _starts(task: tele.tasks.Classification, seeds: np.ndarray) -> tuple[Any, An
         start_key, run_key = jax.random.split(jax.random.key(seed))
         return model.init(start_key, task.inputs[:1]), run_key
 
-    # Random numbers of small shapes are slow to compile: LeNet's took 8 to 14 s.
+    # XLA takes seconds to compile random numbers of small shapes: 11 s for a LeNet's.
     quickly = {"xla_backend_optimization_level": 1}
     return jax.jit(jax.vmap(start), compiler_options=quickly)(jnp.asarray(seeds))
 

@@ -151,13 +151,13 @@ def _split(
     top, bottom = top - cropped[0], bottom - cropped[1]
     maps, width = _pad(maps, cropped, sides), windows.number[1]
     seen = lax.concatenate([maps[:, :, j : j + width] for j in columns], 3)
-    size, features = kernel.shape[:2], kernel.shape[3]
-    side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, size[0] * features)
+    features = kernel.shape[3]
+    side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, len(rows) * features)
     # Rounded to a shorter type once, after the sum, as other convolutions are.
     dtype = products.get("preferred_element_type") or maps.dtype
     long = {"preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
     sums = _product(seen, side_by_side, {**products, **long})
-    parts = zip(rows, lax.split(sums, [features] * size[0], axis=3), strict=True)
+    parts = zip(rows, lax.split(sums, [features] * len(rows), axis=3), strict=True)
     shifted = (
         _pad(part, (top - i, bottom + i - rows[-1]), (0, 0)) for i, part in parts
     )
