@@ -17,6 +17,7 @@ from flax import struct
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from tele_jax._once import once
 from tele_jax._types import Array, Slots
 from tele_jax.devices import AXIS
 
@@ -45,6 +46,9 @@ class Route:
     places: Array
     """int32[m, k]: where slot i finds the model of its sender: among the slots of its
     own device, which come first, or what arrived by the legs, in turn."""
+    edges: Array | None
+    """int32[D, e, 2]: which places of a device's slots, (c, i), name what arrived; -1
+    fills up. None if they are many, or all that a slot hears."""
 
 
 @struct.dataclass
@@ -128,7 +132,24 @@ def _route(senders: np.ndarray, num_devices: int) -> Route:
         legs.append(Leg(jnp.asarray(rows), distance))
         places[on_leg] = arrived + rank[np.searchsorted(models, senders[on_leg])]
         arrived += length
-    return Route(tuple(legs), jnp.asarray(places, jnp.int32))
+    edges = _edges_of_arrivals(places, num_devices)
+    return Route(tuple(legs), jnp.asarray(places, jnp.int32), edges)
+
+
+def _edges_of_arrivals(places: np.ndarray, num_devices: int) -> Array | None:
+    own = places.shape[1] // num_devices
+    found = [
+        np.argwhere(of_device >= own) for of_device in np.split(places, num_devices, 1)
+    ]
+    length = max(map(len, found))
+    nothing_at_home = (places >= own).all(0).any()
+    # An edge reads two models and writes one; the alternative copies all, once.
+    if nothing_at_home or length > min(MAX_UNROLLED, own // 2):
+        return None
+    edges = np.full((num_devices, length, 2), -1, np.int32)
+    for row, of_device in zip(edges, found, strict=True):
+        row[: len(of_device)] = of_device
+    return jnp.asarray(edges)
 
 
 def exchange(routes: Routes, weights: Array, slots: Slots) -> Slots:
@@ -149,34 +170,56 @@ def exchange(routes: Routes, weights: Array, slots: Slots) -> Slots:
 
 def _by_legs(route: Route, weights: Array, slots: Slots) -> Slots:
     divided, table = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
-    distances = [leg.distance for leg in route.legs]
-    here = functools.partial(_on_a_device, distances)
     return jax.shard_map(
-        here,
-        in_specs=(table, table, divided, [divided] * len(distances)),
+        _on_a_device,
+        in_specs=(divided, table, divided, table, divided),
         out_specs=divided,
         axis_names={AXIS},
         check_vma=False,
-    )(route.places, weights, slots, [leg.rows for leg in route.legs])
+    )(route.legs, route.places, route.edges, weights, slots)
 
 
 def _on_a_device(
-    distances: list[int],
+    legs: tuple[Leg, ...],
     places: Array,
+    edges: Array | None,
     weights: Array,
     slots: Slots,
-    rows: list[Array],
 ) -> Slots:
+    add = _copied if edges is None else functools.partial(_added, edges[0])
     num_devices = lax.axis_size(AXIS)
 
     def mixed(own: Array) -> Array:
-        models = [own]
-        for distance, row in zip(distances, rows, strict=True):
-            to = [(d, (d + distance) % num_devices) for d in range(num_devices)]
-            models.append(lax.ppermute(own[row[0]], AXIS, to))
-        return weighted_sum(places, weights, jnp.concatenate(models)).astype(own.dtype)
+        arrived = []
+        for leg in legs:
+            to = [(d, (d + leg.distance) % num_devices) for d in range(num_devices)]
+            arrived.append(lax.ppermute(own[leg.rows[0]], AXIS, to))
+        return add(places, weights, own, arrived).astype(own.dtype)
 
     return jax.tree.map(mixed, slots)
+
+
+def _copied(places: Array, weights: Array, own: Array, arrived: list[Array]) -> Array:
+    """All models side by side, to be looked up."""
+    return weighted_sum(places, weights, jnp.concatenate([own, *arrived]))
+
+
+def _added(
+    edges: Array, places: Array, weights: Array, own: Array, arrived: list[Array]
+) -> Array:
+    """The sum over a device's own models, to which what arrived is added in place."""
+    num_slots = len(own)
+    from_others = places >= num_slots
+    # Another that it hears stands in, not counted: even 0 times NaN is NaN.
+    heard = jnp.take_along_axis(places, jnp.argmin(from_others, 0)[None], 0)
+    here = jnp.where(from_others, heard, places)
+    total = weighted_sum(here, jnp.where(from_others, 0, weights), own)
+    models = jnp.concatenate(arrived) if arrived else own
+    for column, slot in edges:
+        model = models[places[column, slot] - num_slots]
+        term = jnp.where(column < 0, 0, weights[column, slot] * model)
+        total = lax.dynamic_update_index_in_dim(total, total[slot] + term, slot, 0)
+    return total
 
 
 def weighted_sum(places: Array, weights: Array, leaf: Array) -> Array:
@@ -185,6 +228,7 @@ def weighted_sum(places: Array, weights: Array, leaf: Array) -> Array:
     def term(places: Array, weights: Array) -> Array:
         return weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf[places]
 
+    leaf = once(leaf)  # every sender of a slot would compute it again
     shape = (places.shape[1], *leaf.shape[1:])
     total = jnp.zeros(shape, jnp.promote_types(leaf.dtype, jnp.float32))
     if len(places) <= MAX_UNROLLED:

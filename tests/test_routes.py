@@ -132,6 +132,56 @@ def test_gossip_by_routes_is_gossip(dtype, num_senders):
             assert leaf.dtype == dtype
 
 
+def few_edges():
+    """Slots that mostly hear their own device, others a different number of models."""
+    senders = np.stack([np.arange(32)] * 3)
+    senders[1] = (np.arange(32) // 8) * 8
+    for slot, sender in [(3, 17), (4, 16), (4, 9), (12, 31)]:
+        senders[2, slot] = sender
+    return topology.from_senders(senders[None], np.full((1, 3, 32), 1 / 3))
+
+
+def turns():
+    """Nobody hears itself."""
+    ahead = (np.arange(32) + 1) % 32
+    return topology.from_senders(ahead[None, None], np.ones((1, 1, 32)))
+
+
+def by_twos():
+    """Slots hear the two that follow them, and not themselves."""
+    ahead = (np.arange(32) + np.array([[1], [2]])) % 32
+    return topology.from_senders(ahead[None], np.full((1, 2, 32), 0.5))
+
+
+def test_few_arrivals_are_added_to_the_sum_of_the_own():
+    (route,) = routes.plan(few_edges().senders, 4)
+    places = np.asarray(route.places).reshape(3, 4, 8)
+    for device, edges in enumerate(np.asarray(route.edges)):
+        found = {tuple(edge) for edge in edges.tolist()} - {(-1, -1)}
+        assert found == set(map(tuple, np.argwhere(places[:, device] >= 8)))
+    assert routes.plan(graphs.exponential(32).senders, 4)[0].edges is None
+    assert routes.plan(turns().senders, 4)[0].edges is None
+
+
+@pytest.mark.parametrize(
+    "build", [few_edges, turns, by_twos, lambda: graphs.exponential(32)]
+)
+def test_a_model_that_diverged_reaches_those_who_hear_it_only(build):
+    graph = build()
+    slots = jnp.ones((32, 3))
+    with jax.set_mesh(tele.slot_mesh(4)):
+        routed = with_routes(graph)
+
+        @jax.jit
+        def mix(graph, slots):
+            return gossip.mix(graph.at(0), slots, topology.routes_of(graph, 0))
+
+        for lost in range(32):
+            mixed = mix(routed, slots.at[lost].set(jnp.nan))
+            hears = np.any(np.asarray(graph.senders[0]) == lost, axis=0)
+            np.testing.assert_array_equal(np.isnan(mixed).all(1), hears)
+
+
 def compiled(graph, monkeypatch):
     """The text of the program that ``simulate`` runs under a mesh."""
     texts = []
@@ -181,6 +231,12 @@ def test_only_models_that_are_needed_travel(graph, permuted, monkeypatch):
     text = compiled(graph, monkeypatch)
     assert set(moved(text, "collective-permute")) == permuted
     assert not moved(text, "all-gather")
+
+
+def test_the_models_of_a_device_are_not_copied_to_add_the_few_that_arrive(monkeypatch):
+    text = compiled(graphs.ring(32), monkeypatch)
+    assert "f32[4,3]" in text  # those of a device
+    assert "f32[6,3]" not in text  # and with the two that arrive
 
 
 def test_the_mean_of_all_is_one_sum(monkeypatch):

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tele_jax._once import once
 from tele_jax._types import Array
-from tele_jax.tasks._once import once
 
 Pair = tuple[int, int]
 Formulation = Literal["split", "patches"]

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tele_jax._once import once
 from tele_jax._types import Array
-from tele_jax.tasks._once import once
 
 
 def max_pool(maps: Array, rows: int = 1, columns: int = 2) -> Array:

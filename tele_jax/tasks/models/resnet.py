@@ -2,8 +2,8 @@
 
 from flax import linen as nn
 
+from tele_jax._once import once
 from tele_jax._types import Array
-from tele_jax.tasks._once import once
 from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
 
 

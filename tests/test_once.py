@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from tele_jax.tasks._once import once
+from tele_jax._once import once
 from tele_jax.tasks.convolution import conv_general_dilated
 
 
