@@ -7,9 +7,8 @@ on a CPU, inside the loop over rounds, they run ten to forty times slower.
 """
 
 import functools
-import itertools
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +16,15 @@ from jax import lax
 
 from tele_jax._once import once
 from tele_jax._types import Array
+from tele_jax.tasks import _formulations as formulations
+from tele_jax.tasks._formulations import Pair, Windows
 
-Pair = tuple[int, int]
-Formulation = Literal["split", "patches"]
+Formulation = Literal["split", "patches", "winograd"]
+_COMPUTE = {
+    "split": formulations.split,
+    "patches": formulations.patches,
+    "winograd": formulations.winograd,
+}
 
 _OF_PRODUCTS = ("precision", "preferred_element_type")
 """The options that a matrix product takes, too."""
@@ -54,8 +59,10 @@ def conv_general_dilated(
         is left to ``jax.lax``; ``precision`` and ``preferred_element_type`` are kept.
       formulation: "split", one product for the kernel's columns, whose results for the
         kernel's rows are added (stride 1 only); "patches", one product for the whole
-        kernel; None: of the two the one that writes fewer numbers, the faster one of
-        nearly all layers that we measured on a CPU. A profile names it.
+        kernel; "winograd", for kernels of 3 x 3, stride 1, float32 and float64: 16
+        instead of 36 products for 2 x 2 outputs, of sums of pixels and of weights;
+        None: by an estimate the fastest on a CPU, where it may be "winograd". A profile
+        names it.
 
     Returns:
       Feature maps, NHWC, ``[b, H', W', O]``.
@@ -70,8 +77,8 @@ def conv_general_dilated(
     (2, 4, 4, 4)
     """
     plain = _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options)
-    _check_formulation(formulation, plain, window_strides)
     if not plain:
+        _check_formulation(formulation, ())
         return lax.conv_general_dilated(
             lhs,
             rhs,
@@ -84,23 +91,41 @@ def conv_general_dilated(
         )
     dilation = (1, 1) if rhs_dilation is None else rhs_dilation
     windows = _windows(lhs.shape[1:3], rhs.shape[:2], window_strides, padding, dilation)
-    formulation = formulation or _better(lhs, rhs, windows)
-    compute = {"split": _split, "patches": _patches}[formulation]
     products = {name: options[name] for name in _OF_PRODUCTS if name in options}
-    with jax.named_scope(f"conv_{formulation}"):
-        # Shifted copies are made of the maps, and of their gradient.
-        return once(compute(once(lhs), rhs, windows, products))
+    return _by_products(lhs, rhs, windows, products, formulation)
 
 
-class _Windows(NamedTuple):
-    """What an output sees, and where: (height, width) each."""
+def _by_products(
+    maps: Array,
+    kernel: Array,
+    windows: Windows,
+    products: dict[str, Any],
+    wanted: Formulation | None,
+) -> Array:
+    possible = formulations.costs(maps, kernel, windows)
+    if maps.dtype.itemsize < 4 or any(value is not None for value in products.values()):
+        possible.pop("winograd", None)
+    _check_formulation(wanted, possible)
 
-    offsets: tuple[Sequence[int], Sequence[int]]
-    """Of a window's rows and columns from its first."""
-    strides: Pair
-    padding: tuple[Pair, Pair]
-    number: Pair
-    """How many places the kernel has on the padded maps."""
+    def by(formulation: str, maps: Array, kernel: Array) -> Array:
+        with jax.named_scope(f"conv_{formulation}"):
+            # Shifted copies are made of the maps, and of their gradient.
+            return once(_COMPUTE[formulation](once(maps), kernel, windows, products))
+
+    if wanted is not None:
+        return by(wanted, maps, kernel)
+    best = min(possible, key=possible.__getitem__)
+    possible.pop("winograd", None)
+    elsewhere = min(possible, key=possible.__getitem__)
+    if best == elsewhere:
+        return by(best, maps, kernel)
+    # Accelerators round what they multiply; of sums of pixels that costs more digits.
+    return lax.platform_dependent(
+        maps,
+        kernel,
+        cpu=functools.partial(by, best),
+        default=functools.partial(by, elsewhere),
+    )
 
 
 def _windows(
@@ -109,7 +134,7 @@ def _windows(
     strides: Sequence[int],
     padding: str | Sequence[Pair],
     dilation: Sequence[int],
-) -> _Windows:
+) -> Windows:
     offsets = [
         [d * i for i in range(size)] for size, d in zip(kernel, dilation, strict=True)
     ]
@@ -131,94 +156,24 @@ def _windows(
     )
     rows, columns = offsets
     (down, right), (vertical, horizontal) = strides, padding
-    return _Windows((rows, columns), (down, right), (vertical, horizontal), number)
+    return Windows((rows, columns), (down, right), (vertical, horizontal), number)
 
 
-def _split(
-    maps: Array, kernel: Array, windows: _Windows, products: dict[str, Any]
-) -> Array:
-    """The kernel's columns on the input's side, its rows on the output's.
-
-    z[b, h, w, i, o] = Σ_{j, c} kernel[i, j, c, o] x[b, h, w + d j, c] is one product of
-    [b·H·W', j·C] and [j·C, i·O]; y[b, h] = Σ_i z[b, h + d i, :, i]. Rows are padded on
-    the output's side: rows of zeros would be multiplied. The transposes are products
-    of the same shapes: ``lax.concatenate`` and ``lax.split`` are each other's
-    transpose, where slices would become sums of padded arrays.
-    """
-    rows, columns = windows.offsets
-    (top, bottom), sides = windows.padding
-    cropped = _cropped(maps.shape[1], top, bottom)
-    top, bottom = top - cropped[0], bottom - cropped[1]
-    maps, width = _pad(maps, cropped, sides), windows.number[1]
-    seen = lax.concatenate([maps[:, :, j : j + width] for j in columns], 3)
-    features = kernel.shape[3]
-    side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, len(rows) * features)
-    # Rounded to a shorter type once, after the sum, as other convolutions are.
-    dtype = products.get("preferred_element_type") or maps.dtype
-    long = {"preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
-    sums = _product(seen, side_by_side, {**products, **long})
-    parts = zip(rows, lax.split(sums, [features] * len(rows), axis=3), strict=True)
-    shifted = (
-        _pad(part, (top - i, bottom + i - rows[-1]), (0, 0)) for i, part in parts
-    )
-    return functools.reduce(jnp.add, shifted).astype(dtype)
-
-
-def _patches(
-    maps: Array, kernel: Array, windows: _Windows, products: dict[str, Any]
-) -> Array:
-    """All that an output sees side by side: [b·H'·W', i·j·C] times [i·j·C, O]."""
-    strides = windows.strides
-    height, width = windows.number
-    down, right = (height - 1) * strides[0] + 1, (width - 1) * strides[1] + 1
-    maps = _pad(maps, *windows.padding)
-    seen = [
-        maps[:, i : i + down : strides[0], j : j + right : strides[1]]
-        for i, j in itertools.product(*windows.offsets)
-    ]
-    matrix = kernel.reshape(-1, kernel.shape[3])
-    return _product(lax.concatenate(seen, 3), matrix, products)
-
-
-def _product(maps: Array, matrix: Array, products: dict[str, Any]) -> Array:
-    """A matrix times the channels of every pixel."""
-    pixels = maps.reshape(-1, maps.shape[-1])
-    result = jnp.matmul(pixels, matrix, **products)
-    return result.reshape(*maps.shape[:-1], -1)
-
-
-def _check_formulation(
-    wanted: Formulation | None, plain: bool, strides: Sequence[int]
-) -> None:
-    if wanted is None or (plain and wanted == "patches"):
+def _check_formulation(wanted: Formulation | None, possible: Collection[str]) -> None:
+    if wanted is None or wanted in possible:
         return
-    if wanted not in ("split", "patches"):
-        wrong = "expected 'split' or 'patches'; leave it out for the better one"
-    elif not plain:
-        wrong = "but this convolution is left to jax.lax, which has none; leave it out"
-    elif tuple(strides) != (1, 1):
-        wrong = f"but strides of {tuple(strides)}, not 1; use 'patches'"
+    if wanted not in _COMPUTE:
+        wrong = f"expected {', '.join(map(repr, _COMPUTE))}"
+    elif not possible:
+        wrong = "but this convolution is left to jax.lax, which has none"
     else:
-        return
-    raise ValueError(f"conv_general_dilated: got formulation={wanted!r}, {wrong}.")
-
-
-def _cropped(height: int, top: int, bottom: int) -> Pair:
-    """The part of the rows' padding that is negative, but one row stays."""
-    above = max(min(top, 0), 1 - height)
-    return above, max(min(bottom, 0), 1 - height - above)
-
-
-def _better(maps: Array, kernel: Array, windows: _Windows) -> Formulation:
-    """The formulation that writes fewer numbers; padded "SAME", both multiply alike."""
-    rows, columns, channels, features = kernel.shape
-    edge = maps.shape[1] + sum(_cropped(maps.shape[1], *windows.padding[0]))
-    split = edge * (columns * channels + rows * features)
-    patches = windows.number[0] * (rows * columns * channels + features)
-    # "split" writes the kernel, too, once for a batch, whose size may be left open.
-    share = maps.shape[0] * windows.number[1]
-    split += kernel.size // share if isinstance(share, int) else 0
-    return "split" if windows.strides == (1, 1) and split < patches else "patches"
+        wrong = (
+            f"which is not for this one; expected {' or '.join(map(repr, possible))}"
+        )
+    raise ValueError(
+        f"conv_general_dilated: got formulation={wanted!r}, {wrong}; leave it out for "
+        "the best one."
+    )
 
 
 def _is_plain(
@@ -240,10 +195,3 @@ def _is_plain(
     others = [value for name, value in options.items() if name not in _OF_PRODUCTS]
     others += [] if lhs_dilation is None else list(lhs_dilation)
     return all(value in (None, 1) for value in others)
-
-
-def _pad(maps: Array, rows: Pair, columns: Pair) -> Array:
-    """Pad, or crop where a padding is negative."""
-    config = ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0))
-    # lax.pad and not jnp.pad: a negative padding, which crops, is a padding too.
-    return lax.pad(maps, jnp.zeros((), maps.dtype), config)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 
 import chex
 import jax
@@ -29,7 +30,10 @@ CASES = [
     ((2, 3, 4, 4), (3, 3, 5), (1, 1), (5, 4), "SAME"),  # windows wider than the maps
     ((2, 5, 4, 3), (2, 2, 5), (1, 1), (1, 1), ((-3, 4), (6, -1))),  # mostly cropped
     ((2, 5, 4, 3), (2, 2, 5), (1, 1), (1, 1), ((9, -7), (0, 0))),  # all rows cropped
+    ((2, 7, 8, 3), (3, 3, 5), (1, 1), (1, 1), ((2, -1), (-2, 3))),
+    ((2, 6, 4, 3), (3, 3, 5), (1, 1), (1, 1), ((5, -4), (0, 0))),
 ]
+FORMULATIONS = ["split", "patches", "winograd"]
 PADDINGS = itertools.cycle(["SAME", ((1, 0), (3, 2)), ((0, -1), (-2, 1))])
 CASES += [
     ((2, 11, 14, 3), (3, 4, features), strides, dilation, next(PADDINGS))
@@ -96,8 +100,8 @@ def test_a_kernel_per_slot(case):
     check(case, slots=3)
 
 
-@pytest.mark.parametrize("formulation", ["split", "patches"])
-def test_a_kernel_per_slot_in_both_formulations(formulation):
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_a_kernel_per_slot_in_every_formulation(formulation):
     check(CASES[2], slots=3, formulation=formulation)
 
 
@@ -181,13 +185,25 @@ def test_flax_layers_take_it(padding):
     chex.assert_trees_all_close(*nnx_layers, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("formulation", ["split", "patches"])
+def can_be_written(case, formulation):
+    _, (*kernel, _), strides, dilation, _ = case
+    once = strides == (1, 1)
+    return {
+        "split": once,
+        "patches": True,
+        "winograd": once and kernel == [3, 3] and dilation == (1, 1),
+    }[formulation]
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_both_formulations_are_the_convolution(case, formulation):
+def test_every_formulation_is_the_convolution(case, formulation):
     inputs, cotangent, using = problem(case)
     ours = functools.partial(conv_general_dilated, formulation=formulation)
-    if formulation == "split" and case[2] != (1, 1):
-        with pytest.raises(ValueError, match=r"'split', but strides of \(2"):
+    if not can_be_written(case, formulation):
+        with pytest.raises(
+            ValueError, match=rf"'{formulation}', .* not for this one; expected 'patch"
+        ):
             using(ours)(*inputs)
         return
     expected, pullback = jax.vjp(using(reference), *inputs)
@@ -198,27 +214,71 @@ def test_both_formulations_are_the_convolution(case, formulation):
     )
 
 
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_rounding_is_that_of_float32(formulation):
+    """Sums of pixels before the products cost less than one of the 24 digits."""
+    case = ((4, 8, 8, 64), (3, 3, 64), *PLAIN, "SAME")
+    inputs, cotangent, using = problem(case)
+
+    def lost(convolution):
+        with jax.enable_x64(True):
+            exact, (got, pullback) = (
+                (y, pull(cotangent.astype(y.dtype)))
+                for y, pull in (
+                    jax.vjp(using(reference), *(x.astype("float64") for x in inputs)),
+                    jax.vjp(using(convolution), *inputs),
+                )
+            )
+            return [
+                float(jnp.sqrt(jnp.mean((a - b) ** 2) / jnp.mean(b**2)))
+                for a, b in zip(
+                    jax.tree.leaves((got, pullback)),
+                    jax.tree.leaves(exact),
+                    strict=True,
+                )
+            ]
+
+    ours = functools.partial(conv_general_dilated, formulation=formulation)
+    for found, of_xla in zip(lost(ours), lost(reference), strict=True):
+        assert found < 2 * of_xla < 1e-6
+
+
 @pytest.mark.parametrize(
     ("images", "kernel", "expected"),
     [
-        ((32, 32, 32, 16), (3, 3, 16), "split"),
-        ((32, 32, 32, 3), (3, 3, 64), "patches"),
-        ((32, 8, 8, 64), (3, 3, 64), "split"),
-        ((2, 8, 8, 64), (3, 3, 64), "patches"),  # few examples, a large kernel
-        ((32, 2, 2, 512), (3, 3, 512), "patches"),
+        ((32, 32, 32, 16), (3, 3, 16), {"split"}),
+        ((32, 32, 32, 3), (3, 3, 64), {"patches"}),
+        ((4, 8, 8, 64), (3, 3, 64), {"split"}),  # few images, a large kernel
+        ((2, 8, 8, 64), (3, 3, 64), {"patches"}),
+        ((32, 2, 2, 512), (3, 3, 512), {"patches"}),
+        ((32, 8, 8, 256), (3, 3, 256), {"winograd"}),
+        ((32, 4, 4, 512), (3, 3, 512), {"winograd"}),
     ],
 )
-def test_the_formulation_that_writes_fewer_numbers_is_chosen(images, kernel, expected):
+def test_the_cheapest_formulation_is_chosen(images, kernel, expected):
     inputs, _, using = problem((images, kernel, (1, 1), (1, 1), "SAME"))
-    text = jax.jit(using(conv_general_dilated)).lower(*inputs).as_text(debug_info=True)
-    (other,) = {"split", "patches"} - {expected}
-    assert f"conv_{expected}" in text
-    assert f"conv_{other}" not in text
+    assert used(using(conv_general_dilated), inputs, "cpu") == expected
+
+
+def used(function, inputs, platform):
+    exported = jax.export.export(jax.jit(function), platforms=[platform])(*inputs)
+    return set(re.findall(r"/conv_(\w+)/", str(exported.mlir_module())))
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "highest"}, {"dtype": "half"}])
+def test_pixels_are_summed_only_where_products_are_not_rounded(options):
+    (x, kernel), _, using = problem(((32, 8, 8, 256), (3, 3, 256), *PLAIN, "SAME"))
+    if options.pop("dtype", None):
+        x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    ours = using(functools.partial(conv_general_dilated, **options))
+    if options or x.dtype == jnp.bfloat16:
+        assert used(ours, (x, kernel), "cpu") == {"split"}
+    assert used(ours, (x, kernel), "tpu") == {"split"}
 
 
 @pytest.mark.parametrize(
     ("case", "formulation"),
-    [(CASES[2], "split"), (CASES[2], "patches"), (CASES[5], "patches")],
+    [*((CASES[2], name) for name in FORMULATIONS), (CASES[5], "patches")],
     ids=str,
 )
 def test_derivatives_in_any_order_and_direction(case, formulation):
@@ -265,8 +325,8 @@ def test_maps_smaller_than_the_kernel_are_refused():
 
 def test_an_unknown_formulation_is_refused():
     inputs, _, using = problem(CASES[0])
-    ours = functools.partial(conv_general_dilated, formulation="winograd")
-    with pytest.raises(ValueError, match=r"got formulation='winograd', .*'patches'"):
+    ours = functools.partial(conv_general_dilated, formulation="fft")
+    with pytest.raises(ValueError, match=r"got formulation='fft', .*'patches'"):
         using(ours)(*inputs)
 
 
@@ -276,7 +336,24 @@ def test_a_formulation_of_what_is_left_to_lax_is_refused():
         conv_general_dilated(x, kernel, (1, 1), "SAME", formulation="patches")
 
 
-@pytest.mark.parametrize("formulation", ["split", "patches"])
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_a_pixel_that_is_lost_reaches_only_those_who_see_it(formulation):
+    ours = functools.partial(
+        conv_general_dilated,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=LAYOUT,
+        formulation=formulation,
+    )
+    for row, column in itertools.product(range(4), range(5)):
+        maps = jnp.ones((1, 4, 5, 2)).at[0, row, column, 1].set(jnp.nan)
+        lost = jnp.isnan(ours(maps, jnp.ones((3, 3, 2, 3)))).all(3)[0]
+        rows, columns = jnp.mgrid[:4, :5]
+        sees = (abs(rows - row) <= 1) & (abs(columns - column) <= 1)
+        chex.assert_trees_all_equal(lost, sees)
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_what_is_cropped_is_not_looked_at(formulation):
     maps = jnp.ones((1, 8, 8, 4)).at[:, 0].set(jnp.nan)
 
