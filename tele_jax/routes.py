@@ -210,7 +210,7 @@ def _added(
     """The sum over a device's own models, to which what arrived is added in place."""
     num_slots = len(own)
     from_others = places >= num_slots
-    # Another that it hears stands in, not counted: even 0 times NaN is NaN.
+    # Another that it hears stands in, not counted: 0 times what is not finite is NaN.
     heard = jnp.take_along_axis(places, jnp.argmin(from_others, 0)[None], 0)
     here = jnp.where(from_others, heard, places)
     total = weighted_sum(here, jnp.where(from_others, 0, weights), own)

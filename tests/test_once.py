@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
+import tele_jax as tele
 from tele_jax._once import once
+from tele_jax.gossip import mix
 from tele_jax.tasks.convolution import conv_general_dilated
 
 
@@ -56,3 +58,21 @@ def test_maps_are_rectified_once_for_all_columns_of_a_kernel():
     text = jax.jit(rectified_and_convolved).lower(maps).compile().as_text()
     assert len(re.findall(r" maximum\(", text)) == 1
     assert 'inlineable="false"' in text
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only done on a CPU")
+def test_models_are_computed_once_for_all_who_hear_them():
+    mixing = tele.graphs.ring(8).at(0)
+
+    def stepped(slots, gradients):
+        return mix(mixing, slots - gradients)
+
+    slots = jnp.ones((8, 300))
+    text = jax.jit(stepped).lower(slots, slots).compile().as_text()
+    loops = text.split("\n\n")
+    steps, looked_up = (
+        {n for n, loop in enumerate(loops) if f" {operation}(" in loop}
+        for operation in ("subtract", "gather")
+    )
+    assert min(len(steps), len(looked_up)) > 0
+    assert not steps & looked_up

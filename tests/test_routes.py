@@ -164,7 +164,14 @@ def test_few_arrivals_are_added_to_the_sum_of_the_own():
 
 
 @pytest.mark.parametrize(
-    "build", [few_edges, turns, by_twos, lambda: graphs.exponential(32)]
+    "build",
+    [
+        few_edges,
+        turns,
+        by_twos,
+        lambda: graphs.ring(32),
+        lambda: graphs.exponential(32),
+    ],
 )
 def test_a_model_that_diverged_reaches_those_who_hear_it_only(build):
     graph = build()

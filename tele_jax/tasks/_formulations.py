@@ -145,29 +145,31 @@ def _outputs(m0: Array, m1: Array, m2: Array, m3: Array) -> tuple[Array, Array]:
 def costs(maps: Array, kernel: Array, windows: Windows) -> dict[str, float]:
     """What the formulations that can compute a convolution cost, for one image.
 
-    Products, plus numbers written times ``_WRITTEN``. A kernel is written once for a
-    batch, whose size may be left open.
+    Products, plus numbers written times ``_WRITTEN``; a kernel is written once for a
+    batch. Sizes that are left open are taken for 32.
     """
-    (rows, columns, channels, features), (height, width) = kernel.shape, windows.number
-    area, batch = rows * columns, maps.shape[0]
-    share = channels * features / batch if isinstance(batch, int) else 0
+    batch, edge, height, width = (
+        size if isinstance(size, int) else 32
+        for size in (*maps.shape[:2], *windows.number)
+    )
+    rows, columns, channels, features = kernel.shape
+    area, share = rows * columns, channels * features / batch
 
     def cost(products: float, pixels: float, per_pixel: float, kernels: float) -> float:
         written = pixels * per_pixel + kernels * share
         return products * channels * features + _WRITTEN * written
 
-    found = {
-        "patches": cost(
-            height * width * area, height * width, area * channels + features, 0
-        )
-    }
+    pixels, per_pixel = height * width, area * channels + features
+    found = {"patches": cost(pixels * area, pixels, per_pixel, 0)}
     if windows.strides == (1, 1):
-        edge = maps.shape[1] + sum(_cropped(maps.shape[1], *windows.padding[0]))
-        seen = columns * channels + rows * features
-        found["split"] = cost(edge * width * area, edge * width, seen, area)
-        if list(map(list, windows.offsets)) == [[0, 1, 2], [0, 1, 2]]:
-            tiles = 16 * ((height + 1) // 2) * ((width + 1) // 2)
-            found["winograd"] = _MANY * cost(tiles, tiles, channels + features, 16)
+        pixels = (edge + sum(_cropped(edge, *windows.padding[0]))) * width
+        per_pixel = columns * channels + rows * features
+        found["split"] = cost(pixels * area, pixels, per_pixel, area)
+        by_threes = list(map(list, windows.offsets)) == [[0, 1, 2], [0, 1, 2]]
+        if by_threes and all(isinstance(size, int) for size in windows.number):
+            pixels = 16 * ((height + 1) // 2) * ((width + 1) // 2)
+            per_pixel = channels + features
+            found["winograd"] = _MANY * cost(pixels, pixels, per_pixel, 16)
     return found
 
 

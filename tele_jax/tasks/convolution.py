@@ -59,10 +59,11 @@ def conv_general_dilated(
         is left to ``jax.lax``; ``precision`` and ``preferred_element_type`` are kept.
       formulation: "split", one product for the kernel's columns, whose results for the
         kernel's rows are added (stride 1 only); "patches", one product for the whole
-        kernel; "winograd", for kernels of 3 x 3, stride 1, float32 and float64: 16
-        instead of 36 products for 2 x 2 outputs, of sums of pixels and of weights;
-        None: by an estimate the fastest on a CPU, where it may be "winograd". A profile
-        names it.
+        kernel; "winograd", for kernels of 3 x 3, stride 1, float32 and float64 without
+        ``precision`` and ``preferred_element_type``: 16 instead of 36 products for
+        2 x 2 outputs, of sums of pixels and of weights, so that an infinite one may
+        make NaN of what sees it. None: by an estimate the fastest on a CPU, where it
+        may be "winograd". A profile names it.
 
     Returns:
       Feature maps, NHWC, ``[b, H', W', O]``.
@@ -115,8 +116,7 @@ def _by_products(
     if wanted is not None:
         return by(wanted, maps, kernel)
     best = min(possible, key=possible.__getitem__)
-    possible.pop("winograd", None)
-    elsewhere = min(possible, key=possible.__getitem__)
+    elsewhere = min(possible.keys() - {"winograd"}, key=possible.__getitem__)
     if best == elsewhere:
         return by(best, maps, kernel)
     # Accelerators round what they multiply; of sums of pixels that costs more digits.

@@ -365,9 +365,10 @@ def test_what_is_cropped_is_not_looked_at(formulation):
     chex.assert_tree_all_finite(jax.grad(total)(jnp.ones((3, 3, 4, 5))))
 
 
-def test_the_size_of_a_batch_can_be_left_open():
-    (b,) = jax.export.symbolic_shape("b")
-    maps = jax.ShapeDtypeStruct((b, 8, 8, 64), jnp.float32)
+@pytest.mark.parametrize("sizes", ["b, 8, 8", "2, h, 8", "b, h, w"])
+def test_sizes_can_be_left_open(sizes):
+    *sizes, channels = jax.export.symbolic_shape(f"{sizes}, 64")
+    maps = jax.ShapeDtypeStruct((*sizes, channels), jnp.float32)
     kernel = jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)
     convolve = functools.partial(
         conv_general_dilated,
@@ -376,7 +377,7 @@ def test_the_size_of_a_batch_can_be_left_open():
         dimension_numbers=LAYOUT,
     )
     exported = jax.export.export(jax.jit(convolve))(maps, kernel)
-    assert exported.out_avals[0].shape == (b, 8, 8, 64)
+    assert exported.out_avals[0].shape == (*sizes, 64)
 
 
 def test_paddings_are_two():
