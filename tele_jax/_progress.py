@@ -91,10 +91,12 @@ class Progress:
         if diverged.any():
             runs = diverged.any(axis=-1)
             first = int(diverged.reshape(-1, diverged.shape[-1]).any(axis=0).argmax())
+            # Of a sweep over step sizes some are meant to be too large.
+            advice = "" if runs.all() else ", unless it is one of several tried"
             record.log.warning(
                 f"{name}{runs.sum()} of {runs.size} runs diverged (the loss is not "
                 f"finite from round {first} on{self._diverged_slots}); try a smaller "
-                "step size."
+                f"step size{advice}."
             )
         record.log.info(self._costs())
         if self._shown:
