@@ -149,7 +149,7 @@ def _check_choices(config: Config) -> None:
             "got num_active=0 with local_steps or slots_at_once, which Algorithm 2 "
             "does not know; give num_active."
         )
-    models.by_name(config.model)
+    models.by_name(config.model, remat=config.recipe.remat)
 
 
 def cells(config: Config) -> list[Cell]:

@@ -60,7 +60,7 @@ def tasks(config: "Config", dataset: datasets.Dataset, alpha: float) -> Tasks:
     task: Any = tele.tasks.classification(
         split,
         owners,
-        models.by_name(config.model, dataset.num_classes),
+        models.by_name(config.model, dataset.num_classes, remat=recipe.remat),
         batch_size=recipe.batch_size,
         epoch_key=jax.random.key(0) if recipe.sampling == "epochs" else None,
         augment=augment if recipe.augment else None,

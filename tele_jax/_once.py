@@ -1,4 +1,12 @@
-"""Arrays that are computed once, not again by everybody who reads them."""
+"""Arrays that are computed once for all who read them, or again for the gradient.
+
+XLA's CPU compiler drops ``lax.optimization_barrier`` before it decides what is computed
+where. It stops at a call that it must not inline, and at nothing else that costs as
+little. Other compilers keep to the barrier.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax import lax
@@ -7,13 +15,26 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from tele_jax._types import Array
 
 
+def _not_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    call = jax.jit(function)
+
+    def called(*args: Any) -> Any:
+        with set_xla_metadata(inlineable="false"):
+            return call(*args)
+
+    return called
+
+
+_called = _not_inlined(lax.optimization_barrier)
+"""Not of the identity: that ``jit`` would leave out."""
+
+
 def once(array: Array) -> Array:
     """The same array, and its gradient, as a place in memory that others read.
 
     XLA's CPU compiler puts elementwise work into every loop that reads its result: the
-    three shifted copies of a normalised map would normalise it three times. It stops at
-    a call that it must not inline, and at nothing else that costs as little: it drops
-    ``lax.optimization_barrier`` before it decides. Elsewhere nothing is done.
+    three shifted copies of a normalised map would normalise it three times. Elsewhere
+    nothing is done.
 
     >>> once(jax.numpy.ones(2)).tolist()
     [1.0, 1.0]
@@ -21,10 +42,19 @@ def once(array: Array) -> Array:
     return lax.platform_dependent(array, cpu=_called, default=lambda array: array)
 
 
-_call = jax.jit(lax.optimization_barrier)
-"""Not the identity: that ``jit`` would leave out."""
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``jax.checkpoint``, on a CPU too.
 
+    What is computed again for the gradient has to wait for it, otherwise it is the very
+    thing that was computed before, and is remembered.
 
-def _called(array: Array) -> Array:
-    with set_xla_metadata(inlineable="false"):
-        return _call(array)
+    >>> float(jax.grad(checkpoint(jax.numpy.sin))(0.0))
+    1.0
+    """
+    again = jax.checkpoint(function)
+    called = _not_inlined(again)
+
+    def checkpointed(*args: Any) -> Any:
+        return lax.platform_dependent(*args, cpu=called, default=again)
+
+    return checkpointed

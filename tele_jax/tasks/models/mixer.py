@@ -3,6 +3,7 @@
 from flax import linen as nn
 
 from tele_jax._types import Array
+from tele_jax.tasks.models.chain import chain
 
 
 class Mixer(nn.Module):
@@ -28,16 +29,19 @@ class Mixer(nn.Module):
     width: int = 64
     num_blocks: int = 4
     num_classes: int = 10
+    remat: bool = False
+    """Compute norms and MLPs again for the gradient, and remember X alone."""
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         x = nn.Dense(self.width, name="stem")(self._patches(inputs))
         for block in range(self.num_blocks):
-            places = nn.LayerNorm(name=f"norm_places{block + 1}")(x).swapaxes(1, 2)
-            places = _MLP(self.width // 2, name=f"places{block + 1}")(places)
-            x = x + places.swapaxes(1, 2)
-            channels = nn.LayerNorm(name=f"norm_channels{block + 1}")(x)
-            x = x + _MLP(4 * self.width, name=f"channels{block + 1}")(channels)
+            norm = nn.LayerNorm(name=f"norm_places{block + 1}")
+            places = _MLP(self.width // 2, name=f"places{block + 1}")
+            x = x + chain([norm, _swap, places, _swap], x, remat=self.remat)
+            norm = nn.LayerNorm(name=f"norm_channels{block + 1}")
+            channels = _MLP(4 * self.width, name=f"channels{block + 1}")
+            x = x + chain([norm, channels], x, remat=self.remat)
         x = nn.LayerNorm(name="norm")(x).mean(1)
         return nn.Dense(self.num_classes, name="dense")(x)
 
@@ -54,6 +58,11 @@ class Mixer(nn.Module):
         batch, height, width = inputs.shape[:3]
         x = inputs.reshape(batch, height // size, size, width // size, size, -1)
         return x.swapaxes(2, 3).reshape(batch, (height // size) * (width // size), -1)
+
+
+def _swap(x: Array) -> Array:
+    """Places and channels."""
+    return x.swapaxes(1, 2)
 
 
 class _MLP(nn.Module):

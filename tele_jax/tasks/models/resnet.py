@@ -4,6 +4,7 @@ from flax import linen as nn
 
 from tele_jax._once import once
 from tele_jax._types import Array
+from tele_jax.tasks.models.chain import chain
 from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
 
 
@@ -32,6 +33,8 @@ class ResNet(nn.Module):
     blocks: tuple[int, ...] = (3, 3, 3)
     width: int = 16
     num_classes: int = 10
+    remat: bool = False
+    """Compute a block again for the gradient, and remember its input alone."""
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
@@ -45,11 +48,12 @@ class ResNet(nn.Module):
         x = nn.relu(GroupNorm(8, name="norm")(x))
         for stage, num_blocks in enumerate(self.blocks):
             for block in range(num_blocks):
-                x = _Block(
+                layer = _Block(
                     self.width * 2**stage,
                     stride=2 if stage and not block else 1,
                     name=f"stage{stage + 1}_block{block + 1}",
-                )(x)
+                )
+                x = chain([layer], x, remat=self.remat)
         return nn.Dense(self.num_classes, name="dense")(x.mean((1, 2)))
 
 

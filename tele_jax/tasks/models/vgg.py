@@ -3,6 +3,7 @@
 from flax import linen as nn
 
 from tele_jax._types import Array
+from tele_jax.tasks.models.chain import Layer, chain
 from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
 from tele_jax.tasks.pooling import max_pool
 
@@ -28,14 +29,17 @@ class VGG11(nn.Module):
     """
 
     num_classes: int = 10
+    remat: bool = False
+    """Compute a stage again for the gradient, and remember its input alone."""
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        x, layer = feature_maps("VGG11", inputs, smallest=32), 0
+        x, number = feature_maps("VGG11", inputs, smallest=32), 0
         for stage in _STAGES:
+            layers: list[Layer] = []
             for features in stage:
-                layer += 1
-                x = conv(features, name=f"conv{layer}")(x)
-                x = nn.relu(GroupNorm(8, name=f"norm{layer}")(x))
-            x = max_pool(x)
+                number += 1
+                layers += [conv(features, name=f"conv{number}")]
+                layers += [GroupNorm(8, name=f"norm{number}"), nn.relu]
+            x = chain([*layers, max_pool], x, remat=self.remat)
         return nn.Dense(self.num_classes, name="dense")(x.mean((1, 2)))
