@@ -32,6 +32,7 @@ from experiments.benchmarks import (
     measure,
     overhead,
     peers,
+    recomputing,
     scaling,
     summary,
     teleporting,
@@ -56,6 +57,7 @@ Section = Literal[
     "clocks",
     "compiling",
     "memory",
+    "remat",
 ]
 
 
@@ -112,10 +114,6 @@ def _checksums(config: Config) -> list[Record]:
     return throughput.checksums(peers.find(config.peers, config.torch_python))
 
 
-def _overhead(config: Config) -> list[Record]:
-    return overhead.overhead(rounds=config.rounds, pairs=config.pairs)
-
-
 def _convolutions(config: Config) -> list[Record]:
     return convolving.convolving(num_slots=8, lenets=64, pairs=config.pairs)
 
@@ -130,20 +128,8 @@ def _teleportation(config: Config) -> list[Record]:
     )
 
 
-def _gossip(config: Config) -> list[Record]:
-    return scaling.gossip(5 * config.pairs)
-
-
 def _sweep(config: Config) -> list[Record]:
     return scaling.sweep(num_seeds=5, num_rates=8, rounds=300, pairs=config.pairs)
-
-
-def _search(config: Config) -> list[Record]:
-    return scaling.search(num_nodes=1024, rounds=500, pairs=config.pairs)
-
-
-def _building(config: Config) -> list[Record]:
-    return building.building(config.repeats)
 
 
 def _driving(config: Config) -> list[Record]:
@@ -172,7 +158,10 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
         _training,
     ),
     "Node-steps per second of deep networks over PyTorch's": ("deep", _deep),
-    "Time of a round over that of its gradients": ("overhead", _overhead),
+    "Time of a round over that of its gradients": (
+        "overhead",
+        lambda config: overhead.overhead(rounds=config.rounds, pairs=config.pairs),
+    ),
     "Time of one batched model's convolutions over that of a kernel per slot": (
         "convolutions",
         _convolutions,
@@ -181,19 +170,29 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
         "teleportation",
         _teleportation,
     ),
-    "Time of gossip over that of a copy": ("gossip", _gossip),
+    "Time of gossip over that of a copy": (
+        "gossip",
+        lambda config: scaling.gossip(5 * config.pairs),
+    ),
     "Time of separate calls over that of one program": ("sweep", _sweep),
     "Time of Algorithm 2 over plain runs with n slots, one per wave": (
         "search",
-        _search,
+        lambda config: scaling.search(num_nodes=1024, rounds=500, pairs=config.pairs),
     ),
-    "Building topologies of 100,000 slots": ("building", _building),
+    "Building topologies of 100,000 slots": (
+        "building",
+        lambda config: building.building(config.repeats),
+    ),
     "What progress, chunks and checkpoints cost": ("driving", _driving),
     "What simulated clocks cost": ("clocks", _clocks),
     "What is compiled": ("compiling", lambda _: compiling.compiling()),
     "Memory, XLA's count over the estimate": (
         "memory",
         lambda _: footprint.footprint(),
+    ),
+    "Time of a round with remat over one without": (
+        "remat",
+        lambda config: recomputing.recomputing(4, rounds=2, pairs=config.pairs),
     ),
 }
 

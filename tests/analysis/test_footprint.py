@@ -24,7 +24,7 @@ def _task(name, batch_size=32):
     return task, model.init(jax.random.key(0), data.train_inputs[:1])
 
 
-@pytest.mark.parametrize("name", ["softmax", "mlp", "lenet"])
+@pytest.mark.parametrize("name", ["softmax", "mlp", "lenet", "mixer"])
 def test_the_estimate_is_near_what_xla_says(name):
     task, params = _task(name)
     algorithm = tele.DSGD(tele.graphs.ring(NODES), 0.1, direction=helpers.MOMENTUM)
