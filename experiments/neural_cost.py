@@ -73,8 +73,8 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
         raise ValueError(
             f"{wanted} seeds at a time need about {machine.bytes_told(needed)} (each "
             f"{_told(largest)}), the device has {machine.bytes_told(available)}; lower "
-            "--seeds-per-program or --batch-size, or give --slots-at-once, "
-            "--examples-at-once or --remat."
+            "--seeds-per-program or --batch-size, or give --slots-at-once or "
+            "--examples-at-once, or to a deep model --remat."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
     speed = _CPU_FLOPS * measure.num_cores() if on_cpu else _ACCELERATOR_FLOPS

@@ -109,7 +109,7 @@ def test_the_estimate_of_memory_knows_it():
         params = model.init(jax.random.key(0), images.train_inputs[:1])
         algorithm = tele.DSGD(tele.graphs.ring(4), 0.1)
         steps.append(tele.analysis.memory(algorithm, task, params, "gpu").step)
-    assert steps[1] < 0.75 * steps[0]
+    assert steps[1] < 0.5 * steps[0]
 
 
 def test_a_run_is_the_same_run():
