@@ -95,7 +95,6 @@ def test_it_takes_less_memory():
         functools.partial(Mixer, width=32, num_blocks=8),
     ):
         less = activations(Linen(make(remat=True)), inputs)
-        # An eighth to a sixth is the input of a block or the block itself.
         assert less < 0.5 * activations(Linen(make()), inputs)
 
 
