@@ -52,7 +52,7 @@ def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> M
     Activations are those that are alive at the same time in the computation of one
     slot's gradient; cheap elementwise operations are taken to be fused into what reads
     them, if it is not a matrix product. XLA's own count of the compiled program was
-    between 0.65 and 1.25 times this for the models of ``tasks.models`` on a CPU.
+    between 0.5 and 1.25 times this for the models of ``tasks.models`` on a CPU.
 
     Args:
       algorithm: ``DSGD``, ``Teleportation`` or another.

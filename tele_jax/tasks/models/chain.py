@@ -14,8 +14,11 @@ Layer = nn.Module | Callable[[Array], Array]
 def chain(layers: Sequence[Layer], maps: Array, *, remat: bool) -> Array:
     """What the last layer makes of what the others made of the maps.
 
+    With remat it belongs under ``jax.jit``: every call is a new function to it.
+
     Args:
-      layers: submodules of the module that calls this, or functions of maps.
+      layers: submodules of the module that calls this, whose only variables are
+        parameters, or functions of maps.
       maps: what the first layer gets.
       remat: remember these maps alone, and compute the layers' insides again where the
         gradient needs them (Chen, Xu, Zhang & Guestrin, *Training Deep Nets with
