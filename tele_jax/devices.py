@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
 from tele_jax import tree
+from tele_jax._in_place import over_rows
 from tele_jax._types import Array, Params, Slots
 
 AXIS = "slots"
@@ -136,6 +137,16 @@ def stack(params: Params, num_slots: int) -> Slots:
     return over_slots(lambda params, _: params, params, slots)
 
 
+def are_many() -> bool:
+    """Whether devices share the slots, and this is the program of them all.
+
+    >>> are_many()
+    False
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return AXIS in mesh.auto_axes and mesh.shape[AXIS] > 1
+
+
 def _check(mesh: AbstractMesh) -> None:
     if AXIS not in mesh.auto_axes:
         axes = ", ".join(map(repr, mesh.axis_names))
@@ -162,10 +173,7 @@ def _in_blocks(
         return jax.vmap(functools.partial(function, shared))(*of_slots)
 
     def in_blocks(shared: Any, *of_slots: Any) -> Any:
-        def one(of_slot: Any) -> Any:
-            return function(shared, *of_slot)
-
-        return jax.lax.map(one, of_slots, batch_size=None if block == 1 else block)
+        return over_rows(functools.partial(function, shared), block, *of_slots)
 
     if block >= num_slots:
         return all_at_once(shared, *of_slots)

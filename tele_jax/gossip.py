@@ -1,10 +1,14 @@
 """Gossip: every slot replaces its model by a weighted average of what it receives."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from tele_jax import devices
+from tele_jax._in_place import over_columns
 from tele_jax._types import Array, Params, Slots
 from tele_jax.mixing import AnyMixing, Mixing, Push, RankOne, Repeated, num_slots
 from tele_jax.routes import MAX_UNROLLED, Routes, exchange, weighted_sum
@@ -40,25 +44,27 @@ def mix(mixing: AnyMixing, slots: Slots, routes: Routes | None = None) -> Slots:
     >>> mix(graphs.complete(2).at(0), jnp.array([[0.0], [4.0]])).tolist()
     [[2.0], [2.0]]
     """
-    if isinstance(mixing, Repeated):
-
-        def one_round(slots: Slots, one: Any) -> tuple[Slots, None]:
-            return mix(one, slots), None
-
-        mixed, _ = jax.lax.scan(one_round, slots, mixing.rounds)
-        return mixed
-    if isinstance(mixing, RankOne):
-        return jax.tree.map(lambda leaf: _mix_rank_one(mixing, leaf), slots)
-    if isinstance(mixing, Push):
-        return jax.tree.map(lambda leaf: _mix_by_segments(mixing, leaf), slots)
-    if routes is not None:
+    if routes is not None and isinstance(mixing, Mixing):
         return exchange(routes, mixing.weights, slots)
+    mixed = _form(mixing)
+    if not devices.are_many():  # else every piece would travel between them by itself
+        mixed = functools.partial(over_columns, mixed)
+    return jax.tree.map(mixed, slots)
+
+
+def _form(mixing: AnyMixing) -> Callable[[Array], Array]:
+    """What to do with a leaf [k, ...]."""
+    if isinstance(mixing, Repeated):
+        return functools.partial(_mix_repeatedly, mixing)
+    if isinstance(mixing, RankOne):
+        return functools.partial(_mix_rank_one, mixing)
+    if isinstance(mixing, Push):
+        return functools.partial(_mix_by_segments, mixing)
     num_senders, num_slots = mixing.senders.shape
     few = num_senders <= MAX_UNROLLED and num_senders * 2 <= max(num_slots, 6)
     if not few and num_senders * _DENSE_FRACTION >= num_slots:
-        matrix = _dense(mixing)
-        return jax.tree.map(lambda leaf: _mix_dense(matrix, leaf), slots)
-    return jax.tree.map(lambda leaf: _mix_by_gathers(mixing, leaf), slots)
+        return functools.partial(_mix_dense, _dense(mixing))
+    return functools.partial(_mix_by_gathers, mixing)
 
 
 def mean_drift(mixing: AnyMixing, slots: Slots, alive: Array | None = None) -> Params:
@@ -99,6 +105,13 @@ def _accumulator(leaf: Array) -> jnp.dtype:
 
 def _weighted(weights: Array, leaf: Array) -> Array:
     return weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
+
+
+def _mix_repeatedly(mixing: Repeated, leaf: Array) -> Array:
+    def one_round(leaf: Array, one: Any) -> tuple[Array, None]:
+        return _form(one)(leaf), None
+
+    return jax.lax.scan(one_round, leaf, mixing.rounds)[0]
 
 
 def _mix_by_gathers(mixing: Mixing, leaf: Array) -> Array:

@@ -9,6 +9,7 @@ each becomes one collective-permute.
 
 import functools
 import weakref
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from flax import struct
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from tele_jax._in_place import over_columns
 from tele_jax._once import once
 from tele_jax._types import Array, Slots
 from tele_jax.devices import AXIS
@@ -189,23 +191,28 @@ def _on_a_device(
     add = _copied if edges is None else functools.partial(_added, edges[0])
     num_devices = lax.axis_size(AXIS)
 
+    def summed(own: Array, *arrived: Array) -> Array:
+        return add(places, weights, own, arrived).astype(own.dtype)
+
     def mixed(own: Array) -> Array:
-        arrived = []
+        arrived: list[Array] = []
         for leg in legs:
             to = [(d, (d + leg.distance) % num_devices) for d in range(num_devices)]
             arrived.append(lax.ppermute(own[leg.rows[0]], AXIS, to))
-        return add(places, weights, own, arrived).astype(own.dtype)
+        return over_columns(summed, own, *arrived)
 
     return jax.tree.map(mixed, slots)
 
 
-def _copied(places: Array, weights: Array, own: Array, arrived: list[Array]) -> Array:
+def _copied(
+    places: Array, weights: Array, own: Array, arrived: Sequence[Array]
+) -> Array:
     """All models side by side, to be looked up."""
     return weighted_sum(places, weights, jnp.concatenate([own, *arrived]))
 
 
 def _added(
-    edges: Array, places: Array, weights: Array, own: Array, arrived: list[Array]
+    edges: Array, places: Array, weights: Array, own: Array, arrived: Sequence[Array]
 ) -> Array:
     """The sum over a device's own models, to which what arrived is added in place."""
     num_slots = len(own)

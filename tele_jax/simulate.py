@@ -93,8 +93,24 @@ def simulate(
     if num_rounds == 0:
         return run
     start, num_evals = _common(run.rounds[-1]), num_rounds // eval_every
-    further = _advance(*given, kinds, run.state, start, num_evals, eval_every)
+    advance, state = _advanced, run.state
+    if not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((given, run))):
+        advance, state = _advanced_in_place, _own(state, (given, resume))
+    further = advance(*given, kinds, state, start, num_evals, eval_every)
     return concatenate(run, further) if resume is None else further
+
+
+def _own(state: Any, others: Any) -> Any:
+    """The state in arrays that nobody else holds, so that they may be written over."""
+    held = set(map(id, jax.tree.leaves(others)))
+
+    def own(leaf: Any) -> Any:
+        if id(leaf) not in held:
+            held.add(id(leaf))
+            return leaf
+        return jax.device_put(leaf, getattr(leaf, "sharding", None), may_alias=False)
+
+    return jax.tree.map(own, state)
 
 
 @functools.partial(jax.jit, static_argnames="kinds")
@@ -122,7 +138,6 @@ def _begin(
     return Run(state, jnp.zeros(1, jnp.int32), measured, info)
 
 
-@functools.partial(jax.jit, static_argnames=("kinds", "num_evals", "eval_every"))
 def _advance(
     algorithm: Algorithm,
     task: Task,
@@ -155,6 +170,13 @@ def _advance(
     state, (rounds, measured, info) = jax.lax.scan(between_evaluations, state, firsts)
     info = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), info)
     return Run(state, rounds, measured, info)
+
+
+_jit = functools.partial(jax.jit, static_argnames=("kinds", "num_evals", "eval_every"))
+_advanced = _jit(_advance)
+_advanced_in_place = _jit(_advance, donate_argnames="state")
+"""The same, the new models in the place of the old ones. Of runs that ``vmap`` makes
+from one start there are more new ones than old ones, so that it cannot be done."""
 
 
 @jax.custom_batching.custom_vmap

@@ -1,6 +1,7 @@
 """The cases every law runs on: add an algorithm or a graph here, in one line."""
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +109,24 @@ def jit_by_class(
         return program(hash(jax.tree.structure(arguments)), *arguments)
 
     return call
+
+
+def rounds_program(run: Callable[[], Any], monkeypatch: Any) -> Any:
+    """The compiled program of the rounds of a ``simulate``."""
+    programs = []
+    # The package's attribute of this name is the function.
+    module = importlib.import_module("tele_jax.simulate")
+    advanced = module._advanced_in_place
+
+    def compiling(*given, **named):
+        programs.append(advanced.lower(*given, **named).compile())
+        return advanced(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_advanced_in_place", compiling)
+        run()
+    (program,) = programs
+    return program
 
 
 @jit_by_class

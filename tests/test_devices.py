@@ -11,7 +11,7 @@ import pytest
 from flax import struct
 
 import tele_jax as tele
-from tele_jax import devices, processes
+from tele_jax import _in_place, devices, processes
 from tests import helpers
 from tests.test_laws import FORMS
 
@@ -52,14 +52,16 @@ def test_devices_that_share_the_slots_compute_what_one_does(
     chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dim", [3, 600])
 @pytest.mark.parametrize("form", FORMS)
-def test_devices_share_every_form_of_gossip(form):
+def test_devices_share_every_form_of_gossip(form, dim, monkeypatch):
+    monkeypatch.setattr(_in_place, "_BYTES", 1)  # three pieces of the longer models
     topology = FORMS[form](5 if form == "side by side" else SLOTS)
-    task, key = helpers.quadratic(NODES), jax.random.key(1)
+    task, key = helpers.quadratic(NODES, dim=dim), jax.random.key(1)
 
     def go():
         algorithm = tele.Teleportation(topology, 0.3)
-        return tele.simulate(algorithm, task, jnp.ones(3), key, num_rounds=6)
+        return tele.simulate(algorithm, task, jnp.ones(dim), key, num_rounds=6)
 
     assert topology.num_slots == SLOTS
     alone = go()

@@ -9,6 +9,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import tele_jax as tele
+from tele_jax import _in_place
 from tele_jax.gossip import mean_drift, mix
 from tests import helpers
 
@@ -46,8 +47,13 @@ PATHS = ["exponential_25", "full_16", "wide", "push", "rank_one", "repeated"]
 every_path = pytest.mark.parametrize("name", PATHS)
 
 
+@pytest.fixture(autouse=True)
+def _long_is_in_pieces(monkeypatch):
+    monkeypatch.setattr(_in_place, "_BYTES", 1)  # of 256 columns, then
+
+
 def _slots(num_slots, dtype=jnp.float32):
-    shapes = {"scalar": (), "vector": (3,), "tensor": (2, 3, 4)}
+    shapes = {"scalar": (), "vector": (3,), "tensor": (2, 3, 4), "long": (3, 230)}
     keys = jax.random.split(jax.random.key(0), len(shapes))
     return {
         name: jax.random.normal(key, (num_slots, *shape)).astype(dtype)
@@ -122,7 +128,7 @@ def test_the_dense_product_is_of_the_highest_precision():
     slots = _slots(16)
     found = _primitives(_full().at(0), slots)
     products = [eqn for name, eqn in found if name == "dot_general"]
-    assert len(products) == len(slots)
+    assert len(products) == len(slots) + 1  # the long one in pieces, or in one
     for product in products:
         assert set(product.params["precision"]) == {jax.lax.Precision.HIGHEST}
         assert product.params["preferred_element_type"] == jnp.float32

@@ -1,6 +1,5 @@
 """Gossip between devices: the same numbers, and only the models that are needed."""
 
-import importlib
 import re
 
 import chex
@@ -191,30 +190,18 @@ def test_a_model_that_diverged_reaches_those_who_hear_it_only(build):
 
 def compiled(graph, monkeypatch):
     """The text of the program that ``simulate`` runs under a mesh."""
-    texts = []
-    # The package's attribute of this name is the function.
-    module = importlib.import_module("tele_jax.simulate")
-    advance = module._advance
-
-    def compiling(*given, **named):
-        texts.append(advance.lower(*given, **named).compile().as_text())
-        return advance(*given, **named)
-
-    monkeypatch.setattr(module, "_advance", compiling)
     momentum = jax.tree_util.Partial(optax.trace, decay=0.9)
     algorithm = tele.Teleportation(graph, 0.1, direction=momentum)
     task = helpers.quadratic(80)
-    with jax.set_mesh(tele.slot_mesh(8)):
-        tele.simulate(
-            algorithm,
-            task,
-            jnp.ones(3),
-            jax.random.key(0),
-            num_rounds=4,
-            observe=lambda slots, task: {},
-        )
-    (text,) = texts
-    return text
+
+    def run():
+        with jax.set_mesh(tele.slot_mesh(8)):
+            key, observe = jax.random.key(0), lambda slots, task: {}
+            return tele.simulate(
+                algorithm, task, jnp.ones(3), key, num_rounds=4, observe=observe
+            )
+
+    return helpers.rounds_program(run, monkeypatch).as_text()
 
 
 def moved(text, collective):

@@ -31,8 +31,8 @@ class Memory(NamedTuple):
     data: int
     """The task's arrays."""
     state: int
-    """k models and the memory of their directions, and the same again: a round writes
-    its result beside what it reads."""
+    """k models and the memory of their directions; once more while a run is resumed, as
+    ``drive`` does all the time: it writes beside the run that it started from."""
     step: int
     """Activations, gradients and batches of the slots that step at the same time."""
     evaluation: int
@@ -47,8 +47,10 @@ class Memory(NamedTuple):
 
 
 def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> Memory:
-    """Bytes that ``simulate`` will take: data + 2·state + max(step, evaluation).
+    """Bytes that ``simulate`` will take: data + state + max(step, evaluation).
 
+    A round writes its models over those that it read, or, where all slots step at the
+    same time, over their gradients, which ``step`` counts.
     Activations are those that are alive at the same time in the computation of one
     slot's gradient; cheap elementwise operations are taken to be fused into what reads
     them, if it is not a matrix product. XLA's own count of the compiled program was
@@ -70,8 +72,8 @@ def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> M
     >>> import tele_jax as tele
     >>> task = tele.tasks.least_squares(jax.random.key(0), num_nodes=64, dim=256)
     >>> found = memory(tele.DSGD(tele.graphs.ring(64), 0.1), task, jnp.ones(256), "gpu")
-    >>> found.state  # two copies of 64 models of 256 numbers of four bytes
-    131072
+    >>> found.state  # 64 models of 256 numbers of four bytes
+    65536
     """
     if platform not in ("cpu", "gpu", "tpu"):
         raise ValueError(
@@ -91,7 +93,7 @@ def memory(algorithm: Algorithm, task: Task, params: Params, platform: str) -> M
 
     return Memory(
         data=_bytes_of(task),
-        state=2 * _bytes_of(state),
+        state=_bytes_of(state),
         step=at_once * _peak(jax.make_jaxpr(gradient)(params).jaxpr),
         evaluation=_peak(jax.make_jaxpr(lambda x: evaluate(task, x))(params).jaxpr),
         slots_at_once=at_once,

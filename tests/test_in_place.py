@@ -1,0 +1,138 @@
+"""Work on many models that is done piece by piece, over what it reads."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tele_jax import _in_place
+
+
+def _one(model, memory, number):
+    """A step of one slot: what it had, changed, and something besides."""
+    new = jax.tree.map(lambda x, m: x - jnp.sin(m) * number, model, memory)
+    key = jax.random.fold_in(jax.random.key(0), number)
+    return new, memory, (number > 1, key, model["w"].sum(keepdims=True))
+
+
+def _slots(num_rows):
+    keys = jax.random.split(jax.random.key(1), 4)
+    draw = [
+        jax.random.normal(key, (num_rows, *s))
+        for key, s in zip(keys, _SHAPES, strict=True)
+    ]
+    model, memory = ({"w": a, "b": b} for a, b in (draw[:2], draw[2:]))
+    return model, memory, jnp.arange(num_rows)
+
+
+_SHAPES = ((3, 2), (), (3, 2), ())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 7])
+def test_rows_after_the_others_are_all_rows(size):
+    slots = _slots(7)
+    expected = jax.vmap(_one)(*slots)
+    found = jax.jit(lambda *slots: _in_place.over_rows(_one, size, *slots))(*slots)
+    chex.assert_trees_all_equal_shapes_and_dtypes(found, expected)
+    plain = [(*tree[:2], tree[2][0], tree[2][2]) for tree in (found, expected)]
+    chex.assert_trees_all_close(*plain, rtol=1e-6)
+    assert (found[2][1] == expected[2][1]).all()
+
+
+def test_a_result_is_written_over_an_array_of_its_kind_only_once():
+    rows = jnp.arange(6.0)
+
+    def both(a, b):
+        return a + b, a - b, a * b  # three results of the kind of two arrays
+
+    found = _in_place.over_rows(both, 2, rows, 2 * rows)
+    chex.assert_trees_all_close(found, both(rows, 2 * rows))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_rows_have_the_gradients_and_the_batches_of_vmap(size):
+    slots = _slots(5)
+
+    def total(over, scale):
+        new, _, (_, _, sums) = over(lambda *one: _one(*one), *slots)
+        return sum(jnp.sum(scale * leaf**2) for leaf in jax.tree.leaves((new, sums)))
+
+    def by_rows(function, *slots):
+        return _in_place.over_rows(function, size, *slots)
+
+    def over_all(function, *slots):
+        return jax.vmap(function)(*slots)
+
+    for take in (jax.grad, jax.jacfwd, lambda f: jax.vmap(f)):
+        scale = jnp.arange(3.0) if take not in (jax.grad, jax.jacfwd) else 0.7
+        found = take(lambda scale: total(by_rows, scale))(scale)
+        expected = take(lambda scale: total(over_all, scale))(scale)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def _halves(own, *others):
+    """Every row becomes the mean with the next, and all that the others hold."""
+    return (own + jnp.roll(own, 1, 0)) / 2 + sum(
+        jnp.sum(a, 0, keepdims=True) for a in others
+    )
+
+
+SIZES = [
+    (3, (511,)),  # in one piece
+    (3, (70_000,)),  # two pieces and a bit
+    (64, (40, 80)),
+    (600, (7, 300)),  # as few columns as are read at a time
+]
+
+
+@pytest.mark.parametrize(("num_rows", "shape"), SIZES)
+@pytest.mark.parametrize("num_others", [0, 2])
+def test_columns_after_the_others_are_all_columns(num_rows, shape, num_others):
+    keys = jax.random.split(jax.random.key(2), 3)
+    array = jax.random.normal(keys[0], (num_rows, *shape))
+    array = array.at[1, ..., -5].set(jnp.nan)
+    others = [jax.random.normal(key, (2, *shape)) for key in keys[1:][:num_others]]
+    found = jax.jit(lambda *a: _in_place.over_columns(_halves, *a))(array, *others)
+    chex.assert_trees_all_close(found, _halves(array, *others), rtol=1e-6, atol=1e-6)
+    assert found.dtype == array.dtype
+
+
+def test_columns_have_the_gradients_and_the_batches_of_the_whole():
+    array = jax.random.normal(jax.random.key(3), (4, 40_000))
+
+    def total(over, scale):
+        return jnp.sum(over(_halves, scale * array) ** 3) / 1e4
+
+    def whole(function, array):
+        return function(array)
+
+    for scale in (0.5, 2.0):
+        found = jax.value_and_grad(lambda s: total(_in_place.over_columns, s))(scale)
+        expected = jax.value_and_grad(lambda s: total(whole, s))(scale)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    scales = jnp.array([0.5, 2.0])
+    found = jax.vmap(lambda s: _in_place.over_columns(_halves, s * array))(scales)
+    expected = jax.vmap(lambda s: _halves(s * array))(scales)
+    chex.assert_trees_all_close(found, expected, rtol=1e-6)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only done on a CPU")
+def test_nothing_is_kept_beside_what_is_read():
+    array = jnp.ones((64, 100_000))
+
+    def rounds(work):
+        def many(array):
+            return jax.lax.scan(lambda a, _: (work(a), None), array, length=3)[0]
+
+        compiled = jax.jit(many, donate_argnums=0).lower(array).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / array.nbytes
+
+    def gossip(array):
+        return _in_place.over_columns(_halves, array)
+
+    def step(array):
+        return _in_place.over_rows(lambda row: row - jnp.sin(row[::-1]), 1, array)
+
+    assert rounds(lambda array: gossip(step(array))) < 0.1
+    assert rounds(lambda array: _halves(jax.lax.map(jnp.sin, array))) > 0.9
