@@ -64,12 +64,13 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
         key=lambda found: found.total,
     )
     available = machine.memory_of(device)
-    fitting = (available - largest.data) // max(1, largest.total - largest.data)
+    each = _bytes_of_seed(largest)
+    fitting = (available - largest.data) // max(1, each)
     # On a CPU seeds gain nothing from running at the same time.
     most = 1 if on_cpu else max(1, fitting)
     wanted = min(config.seeds_per_program or most, config.num_seeds)
     if wanted > fitting:
-        needed = largest.data + wanted * (largest.total - largest.data)
+        needed = largest.data + wanted * each
         raise ValueError(
             f"{wanted} seeds at a time need about {machine.bytes_told(needed)} (each "
             f"{_told(largest)}), the device has {machine.bytes_told(available)}; lower "
@@ -132,10 +133,15 @@ def _gradients(config: "Config", cell: Cell, task: tele.tasks.Classification) ->
     return total
 
 
+def _bytes_of_seed(memory: tele.analysis.Memory) -> int:
+    """Beside the data, with the models that a chunk of rounds is resumed from."""
+    return memory.total - memory.data + memory.state
+
+
 def _told(memory: tele.analysis.Memory) -> str:
     work = max(memory.step, memory.evaluation)
     return (
-        f"{machine.bytes_told(memory.state)} of models and momentum, "
+        f"{machine.bytes_told(2 * memory.state)} of models and momentum, "
         f"{machine.bytes_told(work)} of activations and "
         f"{machine.bytes_told(memory.data)} of data"
     )

@@ -1,13 +1,18 @@
 """simulate: what it returns, and that data stay arguments."""
 
+import functools
+from typing import Any, NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import struct
 from jax.extend.core import jaxprs_in_params
 
 import tele_jax as tele
+from tele_jax.algorithms import base
 from tests import helpers
 from tests.helpers import four_slots
 from tests.test_metrics import Bare
@@ -68,6 +73,62 @@ def test_resumed_runs_under_vmap_are_a_loop():
         alone = tele.concatenate(alone, run(key, alone))
         one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         chex.assert_trees_all_close(one, alone, rtol=1e-5, atol=1e-6)
+
+
+class Keeping(NamedTuple):
+    params: Any
+    start: Any
+    again: Any
+
+
+@struct.dataclass
+class Hoarder:
+    """An algorithm whose state holds what it was given, and that twice."""
+
+    table: jax.Array
+
+    def init(self, params, task):
+        del task
+        return Keeping(self.table, params, (self.table, params))
+
+    def step(self, key, state, task, t):
+        del key, task, t
+        info = base.Info(jnp.float32(0), jnp.int32(0))
+        return state._replace(params=state.params + 1), info
+
+
+def test_what_the_caller_holds_is_never_written_over():
+    task, params = helpers.quadratic(4), jnp.ones(3)
+    hoarder, key = Hoarder(jnp.zeros((4, 3))), jax.random.key(0)
+    go = functools.partial(tele.simulate, hoarder, task, params, key, num_rounds=2)
+    run = go()
+    more = go(resume=run)
+    numbers = jax.tree.map(np.asarray, run)  # such as those of a checkpoint
+    same = go(resume=numbers)
+    chex.assert_trees_all_equal(more.state, same.state)
+    for state, rounds in ((run.state, 2), (numbers.state, 2), (more.state, 4)):
+        expected = np.full((4, 3), rounds)
+        np.testing.assert_array_equal(state.params, expected)
+        np.testing.assert_array_equal(state.again[0], 0 * expected)
+        np.testing.assert_array_equal(state.again[1], np.ones(3))
+    np.testing.assert_array_equal(params, np.ones(3))
+    np.testing.assert_array_equal(hoarder.table, np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
+def test_within_a_transformation_nothing_is_given_away(transform, recwarn):
+    start, scale = jnp.ones(3), jnp.ones(2) if transform is jax.vmap else 1.0
+    run = four_slots(num_rounds=1)
+
+    def loss(scale):
+        fresh = four_slots(scale, params=start, num_rounds=2)
+        further = four_slots(scale, params=start, num_rounds=2, resume=run)
+        return sum(one.metrics["loss"][-1] for one in (fresh, further))
+
+    assert np.isfinite(transform(loss)(scale)).all()
+    assert not recwarn.list  # of arrays that could not be written over
+    assert np.isfinite(run.state.params).all()
+    assert start.sum() == 3
 
 
 def test_under_vmap_the_mixing_of_a_round_is_not_batched():

@@ -12,6 +12,7 @@ import tele_jax as tele
 from experiments.benchmarks import measure, work
 from experiments.benchmarks.measure import Program, Record
 from tele_jax import tree
+from tele_jax.devices import over_slots
 from tele_jax.tasks.classification import Classification, classification
 from tele_jax.tasks.datasets import Dataset
 from tele_jax.tasks.models import LeNet, Linen, Softmax
@@ -118,18 +119,11 @@ def _fastest_gradients(
 def _gradient_steps(
     task: Classification, slots: Any, batches: Any, rounds: int, block: int
 ) -> Any:
-    def step(slot: tuple[Any, Any]) -> Any:
-        params, batch = slot
+    def step(_: None, params: Any, batch: Any) -> Any:
         gradient = jax.grad(task.loss)(params, batch)
         return jax.tree.map(lambda x, g: x - work.LEARNING_RATE * g, params, gradient)
 
-    own = jax.P("slots")
-
-    @partial(jax.shard_map, in_specs=own, out_specs=own)
-    def steps(slots: tuple[Any, Any]) -> Any:
-        return jax.lax.map(step, slots, batch_size=block)
-
     def one_round(slots: Any, _: None) -> tuple[Any, None]:
-        return steps((slots, batches)), None
+        return over_slots(step, None, slots, batches, at_once=block), None
 
     return jax.lax.scan(one_round, slots, length=rounds)[0]
