@@ -1,9 +1,12 @@
 """Functions of many models that are done piece by piece, over what they read.
 
 A round then needs room for the models once, and a CPU takes each piece through its
-cache instead of taking all of them through memory, step after step.
+cache instead of taking all of them through memory, step after step. Derivatives are
+those of the plain functions: the reverse of a loop that writes over what it reads would
+go through all models for every piece.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,26 +24,92 @@ _FEWEST_COLUMNS = 256
 """A kilobyte: shorter pieces of a row are slow to read."""
 
 
-def over_rows(function: Callable[..., Any], size: int, *trees: Any) -> Any:
-    """``jax.vmap(function)(*trees)``, ``size`` rows after the others.
+def rows_in_turn(
+    function: Callable[..., Any], size: int, shared: Any, *trees: Any
+) -> Any:
+    """``jax.vmap`` of ``function(shared, *row)``, ``size`` rows after the others.
 
-    A result is written over the array of its shape and type that was read, such as a
-    new model over the old one; ``lax.map`` would first clear another array for it.
+    >>> rows_in_turn(jnp.add, 2, 1, jnp.arange(3)).tolist()
+    [1, 2, 3]
+    """
+
+    def one(row: Any) -> Any:
+        return function(shared, *row)
+
+    return lax.map(one, trees, batch_size=None if size == 1 else size)
+
+
+def over_rows(function: Callable[..., Any], size: int, shared: Any, *trees: Any) -> Any:
+    """``rows_in_turn``, whose results are written over what was read.
+
+    A result takes the place of an array of its shape and type, such as a new model that
+    of the old one; ``lax.map`` would first clear another array for it.
 
     Args:
-      function: takes one row of every tree.
+      function: takes what is shared and one row of every tree.
       size: how many rows it is applied to at a time, at most k.
+      shared: a tree.
       trees: leaves [k, ...].
 
     Returns:
       What the function returned, leaves [k, ...].
 
-    >>> over_rows(jnp.add, 2, jnp.arange(3), jnp.ones(3, jnp.int32)).tolist()
+    >>> over_rows(jnp.add, 2, 1, jnp.arange(3)).tolist()
     [1, 2, 3]
     """
+    plain = functools.partial(rows_in_turn, function, size)
+    in_place = functools.partial(_rows_in_place, function, size)
+    return _derived_from(plain, in_place)(shared, *trees)
+
+
+def over_columns(
+    function: Callable[..., Array], shared: Any, array: Array, *others: Array
+) -> Array:
+    """``function(shared, array, *others)``, on a CPU some columns after the others.
+
+    Args:
+      function: what it makes of a column depends on that column only.
+      shared: a tree.
+      array: [k, ...], all but the leading axis being columns.
+      others: [..., ...], with as many columns.
+
+    Returns:
+      What the function makes of it, of the shape and type of ``array``.
+
+    >>> over_columns(lambda order, x: x[order], jnp.array([1, 0]), jnp.eye(2)).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    num_columns = array[0].size
+    bytes_per_column = sum(a.nbytes for a in (array, *others)) // max(1, num_columns)
+    size = max(_FEWEST_COLUMNS, _BYTES // max(1, bytes_per_column))
+    if 2 * size > num_columns:
+        return function(shared, array, *others)
+    in_place = functools.partial(_columns_in_place, function, size)
+    on_a_cpu = _derived_from(function, in_place)
+    return lax.platform_dependent(
+        shared, array, *others, cpu=on_a_cpu, default=function
+    )
+
+
+def _derived_from(
+    plain: Callable[..., Any], same: Callable[..., Any]
+) -> Callable[..., Any]:
+    """``same``, with the derivatives of ``plain``."""
+    derived = jax.custom_jvp(same)
+
+    @derived.defjvp
+    def jvp(primals: Any, tangents: Any) -> Any:
+        return jax.jvp(plain, primals, tangents)
+
+    return derived
+
+
+def _rows_in_place(
+    function: Callable[..., Any], size: int, shared: Any, *trees: Any
+) -> Any:
+    one = functools.partial(function, shared)
     read, structure = jax.tree.flatten(trees)
-    vectorized = jax.vmap(function)
-    wanted, made = jax.tree.flatten(jax.eval_shape(vectorized, *trees))
+    wanted, made = jax.tree.flatten(jax.eval_shape(jax.vmap(one), *trees))
     places = _places(wanted, read)
     results = [
         jnp.zeros(result.shape, result.dtype) if place is None else read[place]
@@ -52,10 +121,11 @@ def over_rows(function: Callable[..., Any], size: int, *trees: Any) -> Any:
         arrays = [now[place] for place in range(len(read))]
         rows = [once(lax.dynamic_slice_in_dim(a, start, length)) for a in arrays]
         if length == 1:  # a product of one with one is not the fastest of matrices
-            one = function(*jax.tree.unflatten(structure, [row[0] for row in rows]))
-            parts = [leaf[None] for leaf in jax.tree.leaves(one)]
+            of_one = one(*jax.tree.unflatten(structure, [row[0] for row in rows]))
+            parts = [jnp.asarray(leaf)[None] for leaf in jax.tree.leaves(of_one)]
         else:
-            parts = jax.tree.leaves(vectorized(*jax.tree.unflatten(structure, rows)))
+            of_rows = jax.vmap(one)(*jax.tree.unflatten(structure, rows))
+            parts = jax.tree.leaves(of_rows)
         return [
             lax.dynamic_update_slice_in_dim(result, part, start, 0)
             for result, part in zip(results, parts, strict=True)
@@ -81,34 +151,12 @@ def _places(wanted: list[Any], read: list[Array]) -> list[int | None]:
     return places
 
 
-def over_columns(function: Callable[..., Array], array: Array, *others: Array) -> Array:
-    """``function(array, *others)``, on a CPU some columns after the others.
-
-    Args:
-      function: what it makes of a column depends on that column only.
-      array: [k, ...], all but the leading axis being columns.
-      others: [..., ...], with as many columns.
-
-    Returns:
-      What the function makes of it, of the shape and type of ``array``.
-
-    >>> over_columns(lambda rows: rows[::-1], jnp.array([[1], [2]])).tolist()
-    [[2], [1]]
-    """
-    num_columns = array[0].size
-    bytes_per_column = sum(a.nbytes for a in (array, *others)) // max(1, num_columns)
-    size = max(_FEWEST_COLUMNS, _BYTES // max(1, bytes_per_column))
-    if 2 * size > num_columns:
-        return function(array, *others)
-
-    def in_pieces(*arrays: Array) -> Array:
-        return _in_pieces(function, size, *arrays)
-
-    return lax.platform_dependent(array, *others, cpu=in_pieces, default=function)
-
-
-def _in_pieces(
-    function: Callable[..., Array], size: int, array: Array, *others: Array
+def _columns_in_place(
+    function: Callable[..., Array],
+    size: int,
+    shared: Any,
+    array: Array,
+    *others: Array,
 ) -> Array:
     flat, *rest = (a.reshape(len(a), -1) for a in (array, *others))
     num_columns = flat.shape[1]
@@ -120,7 +168,7 @@ def _in_pieces(
         read = (lax.dynamic_slice_in_dim(a, start, size, 1) for a in (flat, *rest))
         own, *of_others = map(once, read)
         is_done = (start + jnp.arange(size) < i * size)[None]
-        new = once(jnp.where(is_done, own, function(own, *of_others)))
+        new = once(jnp.where(is_done, own, function(shared, own, *of_others)))
         return lax.dynamic_update_slice_in_dim(flat, new, start, 1)
 
     return lax.fori_loop(0, -(-num_columns // size), piece, flat).reshape(array.shape)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
 from tele_jax import tree
-from tele_jax._in_place import over_rows
+from tele_jax._in_place import over_rows, rows_in_turn
 from tele_jax._types import Array, Params, Slots
 
 AXIS = "slots"
@@ -147,6 +147,18 @@ def are_many() -> bool:
     return AXIS in mesh.auto_axes and mesh.shape[AXIS] > 1
 
 
+def is_shared_by_runs() -> bool:
+    """Whether this is within somebody's ``shard_map``, as over runs.
+
+    What is written there over what was read might have to become different on every
+    device.
+
+    >>> is_shared_by_runs()
+    False
+    """
+    return bool(set(jax.sharding.get_abstract_mesh().manual_axes) - {AXIS})
+
+
 def _check(mesh: AbstractMesh) -> None:
     if AXIS not in mesh.auto_axes:
         axes = ", ".join(map(repr, mesh.axis_names))
@@ -173,7 +185,8 @@ def _in_blocks(
         return jax.vmap(functools.partial(function, shared))(*of_slots)
 
     def in_blocks(shared: Any, *of_slots: Any) -> Any:
-        return over_rows(functools.partial(function, shared), block, *of_slots)
+        in_turn = rows_in_turn if is_shared_by_runs() else over_rows
+        return in_turn(function, block, shared, *of_slots)
 
     if block >= num_slots:
         return all_at_once(shared, *of_slots)

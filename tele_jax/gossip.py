@@ -46,25 +46,35 @@ def mix(mixing: AnyMixing, slots: Slots, routes: Routes | None = None) -> Slots:
     """
     if routes is not None and isinstance(mixing, Mixing):
         return exchange(routes, mixing.weights, slots)
-    mixed = _form(mixing)
-    if not devices.are_many():  # else every piece would travel between them by itself
-        mixed = functools.partial(over_columns, mixed)
-    return jax.tree.map(mixed, slots)
+    function, operand = _form(mixing)
+    apply = functools.partial(function, operand)
+    # Among many devices every piece would travel by itself.
+    if not (devices.are_many() or devices.is_shared_by_runs()):
+        apply = functools.partial(over_columns, function, operand)
+    return jax.tree.map(apply, slots)
 
 
-def _form(mixing: AnyMixing) -> Callable[[Array], Array]:
-    """What to do with a leaf [k, ...]."""
+def _form(mixing: AnyMixing) -> tuple[Callable[..., Array], Any]:
+    """What mixes a leaf [k, ...], and what it has to know of the round."""
     if isinstance(mixing, Repeated):
-        return functools.partial(_mix_repeatedly, mixing)
+        functions = []
+
+        def operand(one: Any) -> Any:
+            function, known = _form(one)
+            functions.append(function)
+            return known
+
+        rounds = jax.vmap(operand)(mixing.rounds)
+        return functools.partial(_mix_repeatedly, functions[0]), rounds
     if isinstance(mixing, RankOne):
-        return functools.partial(_mix_rank_one, mixing)
+        return _mix_rank_one, mixing
     if isinstance(mixing, Push):
-        return functools.partial(_mix_by_segments, mixing)
+        return _mix_by_segments, mixing
     num_senders, num_slots = mixing.senders.shape
     few = num_senders <= MAX_UNROLLED and num_senders * 2 <= max(num_slots, 6)
     if not few and num_senders * _DENSE_FRACTION >= num_slots:
-        return functools.partial(_mix_dense, _dense(mixing))
-    return functools.partial(_mix_by_gathers, mixing)
+        return _mix_dense, _dense(mixing)
+    return _mix_by_gathers, mixing
 
 
 def mean_drift(mixing: AnyMixing, slots: Slots, alive: Array | None = None) -> Params:
@@ -107,11 +117,11 @@ def _weighted(weights: Array, leaf: Array) -> Array:
     return weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
 
 
-def _mix_repeatedly(mixing: Repeated, leaf: Array) -> Array:
+def _mix_repeatedly(mix_once: Callable[..., Array], rounds: Any, leaf: Array) -> Array:
     def one_round(leaf: Array, one: Any) -> tuple[Array, None]:
-        return _form(one)(leaf), None
+        return mix_once(one, leaf), None
 
-    return jax.lax.scan(one_round, leaf, mixing.rounds)[0]
+    return jax.lax.scan(one_round, leaf, rounds)[0]
 
 
 def _mix_by_gathers(mixing: Mixing, leaf: Array) -> Array:

@@ -10,6 +10,7 @@ each becomes one collective-permute.
 import functools
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -188,27 +189,26 @@ def _on_a_device(
     weights: Array,
     slots: Slots,
 ) -> Slots:
-    add = _copied if edges is None else functools.partial(_added, edges[0])
+    table = (places, weights, None if edges is None else edges[0])
     num_devices = lax.axis_size(AXIS)
-
-    def summed(own: Array, *arrived: Array) -> Array:
-        return add(places, weights, own, arrived).astype(own.dtype)
 
     def mixed(own: Array) -> Array:
         arrived: list[Array] = []
         for leg in legs:
             to = [(d, (d + leg.distance) % num_devices) for d in range(num_devices)]
             arrived.append(lax.ppermute(own[leg.rows[0]], AXIS, to))
-        return over_columns(summed, own, *arrived)
+        return over_columns(_summed, table, own, *arrived)
 
     return jax.tree.map(mixed, slots)
 
 
-def _copied(
-    places: Array, weights: Array, own: Array, arrived: Sequence[Array]
-) -> Array:
-    """All models side by side, to be looked up."""
-    return weighted_sum(places, weights, jnp.concatenate([own, *arrived]))
+def _summed(table: Any, own: Array, *arrived: Array) -> Array:
+    places, weights, edges = table
+    if edges is None:  # all models side by side, to be looked up
+        total = weighted_sum(places, weights, jnp.concatenate([own, *arrived]))
+    else:
+        total = _added(edges, places, weights, own, arrived)
+    return total.astype(own.dtype)
 
 
 def _added(

@@ -1,4 +1,4 @@
-"""The loop over rounds: the package's only ``jax.jit``."""
+"""The loop over rounds, compiled: the package's only programs."""
 
 import functools
 from collections.abc import Callable
@@ -105,10 +105,10 @@ def _own(state: Any, others: Any) -> Any:
     held = set(map(id, jax.tree.leaves(others)))
 
     def own(leaf: Any) -> Any:
-        if id(leaf) not in held:
-            held.add(id(leaf))
-            return leaf
-        return jax.device_put(leaf, getattr(leaf, "sharding", None), may_alias=False)
+        if id(leaf) in held:
+            return jnp.copy(leaf)
+        held.add(id(leaf))
+        return leaf
 
     return jax.tree.map(own, state)
 

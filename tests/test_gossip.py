@@ -11,6 +11,7 @@ from jax.extend.core import jaxprs_in_params
 import tele_jax as tele
 from tele_jax import _in_place
 from tele_jax.gossip import mean_drift, mix
+from tele_jax.mixing import Repeated
 from tests import helpers
 
 
@@ -122,6 +123,13 @@ def test_every_path_is_taken(name):
     assert ("dot_general" in found) == (path in ("dense", "common sum"))
     assert ("scatter-add" in found) == (path in ("dense", "segments"))
     assert ("scan" in found) == (path in ("loop", "segments", "rounds"))
+
+
+def test_the_matrices_of_many_rounds_are_made_once():
+    full = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), _full().at(0))
+    found = [name for name, _ in _primitives(Repeated(full), _slots(16))]
+    assert found.count("scatter-add") == 1
+    assert found.count("dot_general") == 5  # of one leaf on a CPU and elsewhere
 
 
 def test_the_dense_product_is_of_the_highest_precision():

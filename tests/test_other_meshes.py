@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AxisType
 
+import tele_jax as tele
 from tele_jax import devices
+from tests import helpers
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,21 @@ def test_somebody_may_share_runs_among_devices(axes):
             jax.shard_map(slots, in_specs=runs, out_specs=runs, axis_names={"runs"})
         )(keys)
     chex.assert_trees_all_equal(shared, alone)
+
+
+def test_whole_runs_may_be_shared_among_devices():
+    task = helpers.quadratic(8, dim=600)
+    rates, starts = jnp.linspace(0.1, 0.2, 2), jnp.ones((2, 600))
+
+    @jax.vmap
+    def last(rate, start):  # a part of every piece of work differs between devices
+        algorithm = tele.DSGD(tele.graphs.ring(8), rate, slots_at_once=3)
+        key = jax.random.key(1)
+        run = tele.simulate(algorithm, task, start, key, num_rounds=3)
+        return run.metrics["loss"][-1]
+
+    runs = jax.sharding.PartitionSpec("runs")
+    with jax.set_mesh(jax.make_mesh((2,), ("runs",), axis_types=(AxisType.Auto,))):
+        shared = jax.jit(jax.shard_map(last, in_specs=runs, out_specs=runs))
+        found = shared(rates, starts)
+    chex.assert_trees_all_close(found, last(rates, starts), rtol=1e-6)

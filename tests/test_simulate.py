@@ -115,6 +115,16 @@ def test_what_the_caller_holds_is_never_written_over():
     np.testing.assert_array_equal(hoarder.table, np.zeros((4, 3)))
 
 
+def test_runs_that_go_on_share_the_program_of_the_first():
+    run = four_slots(num_rounds=2)
+    four_slots(num_rounds=2, resume=run)  # copies of its arrays are compiled
+    with helpers.compilations() as compiled:
+        for _ in range(3):
+            run = four_slots(num_rounds=2, resume=run)
+        four_slots(num_rounds=2, resume=jax.tree.map(np.asarray, run))
+    assert compiled == []
+
+
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
 def test_within_a_transformation_nothing_is_given_away(transform, recwarn):
     start, scale = jnp.ones(3), jnp.ones(2) if transform is jax.vmap else 1.0
