@@ -32,8 +32,8 @@ from tele_jax.tasks import datasets, models, partition
 
 _COPIES = 7
 """So often a process holds its models at its peak, those of the driver and checkpoints
-included: 6.5 times (softmax regression, n = 10⁵) and 9.5 times (LeNet, n = 10⁴) were
-seen on a CPU."""
+included: 5.3 times (LeNet, n = 10⁴) were seen on a CPU, and before a round wrote over
+its models 6.5 times of softmax regression, n = 10⁵."""
 
 
 @dataclasses.dataclass(frozen=True)
