@@ -57,9 +57,17 @@ def over_rows(function: Callable[..., Any], size: int, shared: Any, *trees: Any)
     >>> over_rows(jnp.add, 2, 1, jnp.arange(3)).tolist()
     [1, 2, 3]
     """
-    plain = functools.partial(rows_in_turn, function, size)
-    in_place = functools.partial(_rows_in_place, function, size)
-    return _derived_from(plain, in_place)(shared, *trees)
+    row = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), trees)
+    # Derivatives are also taken in numbers that the function has from outside.
+    pure, outside = jax.closure_convert(function, shared, *row)
+
+    def of_all(known: tuple[Any, Any], *row: Any) -> Any:
+        shared, outside = known
+        return pure(shared, *row, *outside)
+
+    plain = functools.partial(rows_in_turn, of_all, size)
+    in_place = functools.partial(_rows_in_place, of_all, size)
+    return _derived_from(plain, in_place)((shared, outside), *trees)
 
 
 def over_columns(
@@ -120,7 +128,7 @@ def _rows_in_place(
         now = dict(enumerate(read)) | dict(zip(places, results, strict=True))
         arrays = [now[place] for place in range(len(read))]
         rows = [once(lax.dynamic_slice_in_dim(a, start, length)) for a in arrays]
-        if length == 1:  # a product of one with one is not the fastest of matrices
+        if length == 1:  # without a batch axis, which would make other products
             of_one = one(*jax.tree.unflatten(structure, [row[0] for row in rows]))
             parts = [jnp.asarray(leaf)[None] for leaf in jax.tree.leaves(of_one)]
         else:

@@ -57,7 +57,7 @@ def mix(mixing: AnyMixing, slots: Slots, routes: Routes | None = None) -> Slots:
 def _form(mixing: AnyMixing) -> tuple[Callable[..., Array], Any]:
     """What mixes a leaf [k, ...], and what it has to know of the round."""
     if isinstance(mixing, Repeated):
-        functions = []
+        functions: list[Callable[..., Array]] = []  # the same for all rounds
 
         def operand(one: Any) -> Any:
             function, known = _form(one)
