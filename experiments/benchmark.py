@@ -106,8 +106,7 @@ def _training(config: Config) -> list[Record]:
 
 def _deep(config: Config) -> list[Record]:
     # Twice as many, as a script's rates differ more from start to start.
-    often = peers.Often(rounds=5, repeats=3, passes=2 * config.passes)
-    return deep.deep(4, config.torch_python, often)
+    return deep.deep(4, config.torch_python, 2 * config.passes)
 
 
 def _checksums(config: Config) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Deep networks against PyTorch: VGG-11 and ResNet-20 on 32 x 32 images, batch 32."""
+"""Deep networks against PyTorch: VGG-11 and ResNets on 32 x 32 images, batch 32."""
 
 import sys
 from functools import partial
@@ -11,14 +11,15 @@ from jax.sharding import Mesh
 import tele_jax as tele
 from experiments.benchmarks import measure, peers, work
 from experiments.benchmarks.measure import Program, Record
+from experiments.neural_data import EXAMPLES_IN_CACHE
 from tele_jax.tasks import datasets, models, partition
 
-EXAMPLES_AT_ONCE = {"vgg11": None, "resnet20": 4}
-"""As many as ``experiments.neural`` takes on a CPU."""
+_ROUNDS = {"vgg11": 12, "resnet18": 4, "resnet20": 24}
+"""In one call: of some seconds each. A call itself takes 20 ms for its buffers."""
 _SCRIPT = Path(__file__).parent / "torch_deep.py"
 
 
-def deep(num_nodes: int, torch_python: Path | None, often: peers.Often) -> list[Record]:
+def deep(num_nodes: int, torch_python: Path | None, passes: int) -> list[Record]:
     """One line for every network and layout of PyTorch's maps; none without PyTorch.
 
     Ours draws its batches and gossips in one program, with the slots on all devices;
@@ -28,16 +29,17 @@ def deep(num_nodes: int, torch_python: Path | None, often: peers.Often) -> list[
         print("left out: expected a --torch-python to compare with", file=sys.stderr)
         return []
     records = []
-    for name in EXAMPLES_AT_ONCE:
+    for name, rounds in _ROUNDS.items():
+        often = peers.Often(rounds, repeats=1, passes=passes)
         ours, alone = (
-            often.ours(_ours(name, num_nodes, often.rounds, mesh), num_nodes)
+            often.ours(_ours(name, num_nodes, rounds, mesh), num_nodes)
             for mesh in (work.mesh(num_nodes), work.mesh(1))
         )
         baselines = {
             f"PyTorch, channels {where}": often.peer(peer, name, num_nodes)
             for where, peer in _layouts(torch_python).items()
         }
-        for record in peers.compare(ours, baselines, "one device", alone, often.passes):
+        for record in peers.compare(ours, baselines, "one device", alone, passes):
             record = {"model": name, "nodes": num_nodes, **record}
             records.append(measure.judged(record, at_least=1.0))
     return records
@@ -54,7 +56,7 @@ def _ours(name: str, num_nodes: int, rounds: int, mesh: Mesh) -> Program:
     """DSGD as a user writes it, from the same models at every call."""
     model = models.by_name(name)
     task = work.everywhere(
-        mesh, random_images(num_nodes, model, EXAMPLES_AT_ONCE[name])
+        mesh, random_images(num_nodes, model, EXAMPLES_IN_CACHE.get(name))
     )
     params = model.init(jax.random.key(0), task.inputs[:1])
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)

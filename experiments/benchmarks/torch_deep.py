@@ -1,4 +1,4 @@
-"""DSGD on a ring of VGG-11 or ResNet-20 in PyTorch, one model after the other.
+"""DSGD on a ring of VGG-11 or a ResNet in PyTorch, one model after the other.
 
 A script of its own, for an interpreter with PyTorch and NumPy; prints JSON with
 ``node_steps_per_s``, the median over calls. The networks are those of
@@ -9,6 +9,8 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,23 +57,30 @@ class Block(nn.Module):
         return functional.relu(self.short(x) + self.long(x))
 
 
-def resnet20() -> nn.Module:
-    """Three stages of three blocks with 16, 32 and 64 maps."""
-    layers: list[nn.Module] = [*conv(3, 16, 3, bias=False), nn.ReLU()]
-    maps = 16
-    for features in (16, 32, 64):
-        for _ in range(3):
+def resnet(widths: tuple[int, ...], num_blocks: int) -> nn.Module:
+    """Stages of basic blocks; a later stage halves the maps."""
+    maps = widths[0]
+    layers: list[nn.Module] = [*conv(3, maps, 3, bias=False), nn.ReLU()]
+    for features in widths:
+        for _ in range(num_blocks):
             layers.append(Block(maps, features, features // maps))
             maps = features
     return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(maps, 10)
     )
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "vgg11": vgg11,
+    "resnet18": partial(resnet, (64, 128, 256, 512), num_blocks=2),
+    "resnet20": partial(resnet, (16, 32, 64), num_blocks=3),
+}
 
 
 def arguments() -> argparse.Namespace:
     """The flags of the benchmark's other scripts, and the layout of the maps."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", choices=["vgg11", "resnet20"], required=True)
+    parser.add_argument("--model", choices=MODELS, required=True)
     parser.add_argument("--n", type=int, default=4)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
@@ -86,7 +95,7 @@ def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
-    make = {"vgg11": vgg11, "resnet20": resnet20}[args.model]
+    make = MODELS[args.model]
     models = [make().to(memory_format=layout) for _ in range(args.n)]
     draw = np.random.default_rng(1)
     images = torch.from_numpy(

@@ -326,9 +326,10 @@ def test_what_cannot_run_is_refused_before_any_work(
 @pytest.mark.parametrize(
     ("model", "batch_size", "given", "expected"),
     [
-        ("resnet20", 32, 0, 4),
+        ("resnet20", 32, 0, 8),
+        ("resnet18", 32, 0, 16),
         ("mixer", 50, 0, 5),
-        ("resnet20", 9, 0, None),
+        ("resnet20", 7, 0, None),
         ("mlp", 32, 0, None),
         ("mlp", 32, 16, 16),
     ],
