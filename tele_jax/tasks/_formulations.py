@@ -15,6 +15,8 @@ Pair = tuple[int, int]
 _WRITTEN = 45
 """A number that is written takes as long as so many multiplications: two cores with
 AVX-512 chose the faster formulation of nearly all layers with it."""
+_RUN = 8
+"""Fewer numbers than that one after the other take as long to copy."""
 _MANY = 1.25
 """Many small products take long to compile: they have to save a fifth of the time."""
 
@@ -42,11 +44,12 @@ def split(
     transpose, where slices would become sums of padded arrays.
     """
     rows, columns = windows.offsets
-    (top, bottom), sides = windows.padding
+    (top, bottom), (left, right) = windows.padding
     off = _cropped(maps.shape[1], top, bottom)
     top, bottom = top - off[0], bottom - off[1]
-    maps, width = _pad(maps, off, sides), windows.number[1]
-    seen = lax.concatenate([maps[:, :, j : j + width] for j in columns], 3)
+    # Padded one by one: a padded array would be written before it is copied.
+    shifted = [_pad(maps, off, (left - j, right + j - columns[-1])) for j in columns]
+    seen = lax.concatenate(shifted, 3)
     features = kernel.shape[3]
     side_by_side = kernel.transpose(1, 2, 0, 3).reshape(-1, len(rows) * features)
     # Rounded to a shorter type once, after the sum, as other convolutions are.
@@ -54,10 +57,10 @@ def split(
     long = {"preferred_element_type": jnp.promote_types(dtype, jnp.float32)}
     sums = _product(seen, side_by_side, {**products, **long})
     parts = zip(rows, lax.split(sums, [features] * len(rows), axis=3), strict=True)
-    shifted = (
+    summands = (
         _pad(part, (top - i, bottom + i - rows[-1]), (0, 0)) for i, part in parts
     )
-    return functools.reduce(jnp.add, shifted).astype(dtype)
+    return functools.reduce(jnp.add, summands).astype(dtype)
 
 
 def patches(
@@ -154,16 +157,17 @@ def costs(maps: Array, kernel: Array, windows: Windows) -> dict[str, float]:
     )
     rows, columns, channels, features = kernel.shape
     area, share = rows * columns, channels * features / batch
+    copied = max(channels, _RUN)
 
     def cost(products: float, pixels: float, per_pixel: float, kernels: float) -> float:
         written = pixels * per_pixel + kernels * share
         return products * channels * features + _WRITTEN * written
 
-    pixels, per_pixel = height * width, area * channels + features
+    pixels, per_pixel = height * width, area * copied + features
     found = {"patches": cost(pixels * area, pixels, per_pixel, 0)}
     if windows.strides == (1, 1):
         pixels = (edge + sum(_cropped(edge, *windows.padding[0]))) * width
-        per_pixel = columns * channels + rows * features
+        per_pixel = columns * copied + rows * features
         found["split"] = cost(pixels * area, pixels, per_pixel, area)
         by_threes = list(map(list, windows.offsets)) == [[0, 1, 2], [0, 1, 2]]
         if by_threes and all(isinstance(size, int) for size in windows.number):
