@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tele_jax._once import once
+from tele_jax._once import once, once_forward
 from tele_jax._types import Array
 from tele_jax.tasks import _formulations as formulations
 from tele_jax.tasks._formulations import Pair, Windows
@@ -110,8 +110,9 @@ def _by_products(
 
     def by(formulation: str, maps: Array, kernel: Array) -> Array:
         with jax.named_scope(f"conv_{formulation}"):
-            # Shifted copies are made of the maps, and of their gradient.
-            return once(_COMPUTE[formulation](once(maps), kernel, windows, products))
+            # Shifted copies are made of the maps, and of the outputs' gradient.
+            maps = once_forward(maps)
+            return once(_COMPUTE[formulation](maps, kernel, windows, products))
 
     if wanted is not None:
         return by(wanted, maps, kernel)
