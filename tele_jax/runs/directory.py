@@ -23,6 +23,7 @@ from tele_jax.runs.provenance import (
     digest,
     environment,
     fingerprint,
+    told,
 )
 from tele_jax.runs.record import Record
 
@@ -197,17 +198,15 @@ def _compare(
         for name, (old, new) in differences(stored[part], identity[part]).items()
     ]
     refused = [change for change in found if change[0] not in override]
-    told = "; ".join(
-        f"{name} was {old!r} and is now {new!r}" for name, old, new in refused or found
-    )
+    changes = "; ".join(told(*change) for change in refused or found)
     if refused:
         raise ValueError(
-            f"RunDirectory: {path} holds another run ({told}). Name another "
+            f"RunDirectory: {path} holds another run ({changes}). Name another "
             "folder, throw the run away with force, or go on with it all the same by "
             f"naming in override: {' '.join(name for name, _, _ in refused)}."
         )
     if found:
-        log.warning("%s goes on, though %s", path, told)
+        log.warning("%s goes on, though %s", path, changes)
 
 
 def _create(path: Path, config: Any, identity: dict[str, Any]) -> None:

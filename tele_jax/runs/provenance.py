@@ -120,6 +120,19 @@ def differences(
     }
 
 
+def told(name: str, old: Any, new: Any) -> str:
+    """A difference for people, of two mappings entry by entry.
+
+    >>> told("recipe", {"batch_size": 32, "tau": 1}, {"batch_size": 8, "tau": 1})
+    'recipe.batch_size was 32 and is now 8'
+    """
+    mappings = isinstance(old, dict) and isinstance(new, dict)
+    entries = differences(old, new) if mappings else {}
+    if not entries:
+        return f"{name} was {old!r} and is now {new!r}"
+    return "; ".join(told(f"{name}.{entry}", *pair) for entry, pair in entries.items())
+
+
 def digest_of_code(folder: Path) -> str:
     """A hash of all Python files of a folder: also what is not committed counts."""
     found = hashlib.blake2b(digest_size=16)
