@@ -91,6 +91,7 @@ class GroupNorm(nn.Module):
         shifted = maps - shift
         offset = self._mean(shifted)
         variance = self._mean(jnp.square(shifted)) - jnp.square(offset)
+        # Of a huge constant rounding may make it negative, and its root a NaN.
         return shift + offset, jnp.maximum(variance, 0)
 
     def _mean(self, maps: Array) -> Array:

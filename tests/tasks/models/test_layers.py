@@ -65,11 +65,12 @@ def test_group_norm_of_a_constant_is_its_bias(value):
     norm, maps = GroupNorm(2), jnp.full((1, 5, 5, 4), value)
     params = {"params": {"scale": jnp.ones(4), "bias": jnp.arange(4.0)}}
     gradient = jax.grad(lambda maps: norm.apply(params, maps).sum())(maps)
-    chex.assert_tree_all_finite(gradient)
+    got = norm.apply(params, maps)
+    chex.assert_tree_all_finite((got, gradient))
     expected = jnp.broadcast_to(jnp.arange(4.0), maps.shape)
     # At 1e9 float32 steps by 64: the mean is off by one of them, and ε is 1e-5.
     if value > -1:
-        chex.assert_trees_all_close(norm.apply(params, maps), expected, atol=1e-3)
+        chex.assert_trees_all_close(got, expected, atol=1e-3)
 
 
 def test_group_norm_has_the_gradient_of_flax():
