@@ -110,21 +110,33 @@ def run(
     each = rounds_per_epoch(config, chosen, on.test)
     length = neural_runs.Length(config.epochs, each)
     method = build(config, chosen, length.num_rounds)
-    seeds = np.arange(config.num_seeds) + 1_000_000 * (config.seed + 1)
-    groups = np.split(seeds, range(seeds_per_program, len(seeds), seeds_per_program))
-    name = f"{chosen.label}, α={cell.alpha:g}, {digest_of(key)}"
-    names = [f"{name}, seeds {some[0]} to {some[-1]}" for some in groups]
+    groups = _groups(config, chosen, seeds_per_program, digest_of(key))
 
     def compute() -> list[dict[str, Any]]:
         rows = []
-        for some, own in zip(groups, names, strict=True):
-            rows += neural_runs.train(method, on.test, rate, some, length, own, folder)
+        for group in groups:
+            rows += neural_runs.train(method, on.test, rate, group, length, folder)
         return rows
 
     folder.table(chosen.label, key, compute)
     # Only now: until a cell is kept, its runs are what a killed study goes on from.
-    for own in names:
-        folder.forget(own)
+    for group in groups:
+        folder.forget(group.name)
+
+
+def _groups(
+    config: "Config", cell: Cell, seeds_per_program: int, digest: str
+) -> list[neural_runs.Group]:
+    """The seeds of a cell, as many at a time as one program trains."""
+    count = config.num_seeds
+    groups = []
+    for first in range(0, count, seeds_per_program):
+        last = min(first + seeds_per_program, count)
+        which = f"seed {last}" if last - first == 1 else f"seeds {first + 1} to {last}"
+        label = f"{cell.label}, α={cell.alpha:g}, {which} of {count}"
+        seeds = np.arange(first, last) + 1_000_000 * (config.seed + 1)
+        groups.append(neural_runs.Group(seeds, label, f"{label}, {digest}"))
+    return groups
 
 
 def _deciding(config: "Config", cell: Cell) -> dict[str, Any]:
@@ -175,13 +187,12 @@ def _rate(config: "Config", cell: Cell, on: Tasks, folder: Folder) -> float:
     method = build(config, same, length.num_rounds)
     seeds = np.array([1000 * (config.seed + 1)])
     key = {**_deciding(config, same), "epochs": config.tuning_epochs}
-    name = f"step size of {same.label}, α={cell.alpha:g}, {digest_of(key)}"
+    label = f"step size of {same.label}, α={cell.alpha:g}"
+    name = f"{label}, {digest_of(key)}"
 
     def try_out(rate: float) -> float:
-        own = f"{name}, {rate:g}"
-        rows = neural_runs.train(
-            method, on.validation, rate, seeds, length, own, folder
-        )
+        group = neural_runs.Group(seeds, f"{label}, {rate:g}", f"{name}, {rate:g}")
+        rows = neural_runs.train(method, on.validation, rate, group, length, folder)
         last = rows[-1]
         # An accuracy can be told of NaNs too: all of them are called class 0.
         return last["accuracy"] if np.isfinite(last["test_loss"]) else -1.0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from matplotlib.ticker import EngFormatter
 from tqdm import tqdm
 
 import tele_jax as tele
@@ -22,6 +23,10 @@ _CPU_FLOPS = 1.4e10
 """Operations a second of a core: those of LeNet, with the time of its evaluations."""
 _ACCELERATOR_FLOPS = 1e13
 """Our guess for networks this small."""
+
+
+_operations = EngFormatter("FLOP", places=1)
+"""Their number, for people."""
 
 
 class Plan(NamedTuple):
@@ -109,8 +114,8 @@ def text(config: "Config", plan: Plan) -> str:
     long = tqdm.format_interval(seconds) if seconds >= 60 else "less than a minute"
     return (
         f"{plan.gradients:,} gradients of {config.recipe.batch_size} images, "
-        f"{plan.flops / 1e9:.2g} GFLOP each: {long} at "
-        f"{plan.speed / 1e9:,.0f} GFLOP/s, and compiling.\n"
+        f"{_operations(plan.flops)} each: {long} at {_operations(plan.speed)}/s, and "
+        "compiling.\n"
         f"Memory of a seed: about {_told(plan.largest)}, of "
         f"{machine.bytes_told(plan.available)}; {plan.seeds_per_program} of "
         f"{config.num_seeds} seeds at a time."

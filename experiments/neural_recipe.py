@@ -39,7 +39,7 @@ class Recipe:
     many as stay in its cache."""
     examples_at_once: int = 0
     """Examples of a gradient at a time, a divisor of the batch; fewer take less memory.
-    0: all, on a CPU 4 to 8 for ResNet-20 and the Mixer: they then stay in its cache."""
+    0: all, on a CPU some for the ResNets and the Mixer: they then stay in its cache."""
     remat: bool = False
     """Compute activations again for the gradient instead of remembering them: less
     memory, more time; for vgg11, resnet18, resnet20 and mixer."""

@@ -34,6 +34,17 @@ class Length(NamedTuple):
         return self.epochs * self.rounds_per_epoch
 
 
+class Group(NamedTuple):
+    """Seeds that train in one program."""
+
+    seeds: np.ndarray
+    """int[seeds]."""
+    label: str
+    """What people call the run."""
+    name: str
+    """Of its directory, unique in the study."""
+
+
 def observe(slots: Any, task: Any) -> tele.Metrics:
     """The mean model on all test images, every slot on some of them."""
     few = task.replace(
@@ -62,12 +73,11 @@ def train(
     build: Callable[[Any], Any],
     task: Any,
     rate: float,
-    seeds: np.ndarray,
+    group: Group,
     length: Length,
-    label: str,
     folder: Folder,
 ) -> list[dict[str, Any]]:
-    """Train from some seeds in one program, and measure after every epoch.
+    """Train from a group of seeds, and measure after every epoch.
 
     A run that was interrupted goes on from its checkpoint, one that is done is read.
 
@@ -78,22 +88,22 @@ def train(
     Raises:
       KeyboardInterrupt: Ctrl-C stopped it before the last round.
     """
-    starts = jax.vmap(functools.partial(_start, task))(jnp.asarray(seeds))
-    directory = folder.directory(label, (task, starts[1], starts[2]))
+    starts = jax.vmap(functools.partial(_start, task))(jnp.asarray(group.seeds))
+    directory = folder.directory(group.name, (task, starts[1], starts[2]))
     algorithm = build(jnp.float32(rate))
     with machine.devices_share(algorithm.topology.num_slots):
         run = driver.drive(
             _chunk(algorithm, task, starts),
             num_rounds=length.num_rounds,
             rounds_per_chunk=length.rounds_per_epoch,
-            label=label,
+            label=group.label,
             directory=directory,
             progress=folder.progress,
         )
         if int(run.rounds[0, -1]) < length.num_rounds:
             raise KeyboardInterrupt
         final = _final(run.state.params, task)
-    return _rows(run, final, algorithm.local_steps, seeds, length)
+    return _rows(run, final, algorithm.local_steps, group.seeds, length)
 
 
 def _chunk(

@@ -60,6 +60,8 @@ def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
                 if cell.settings["alpha"] == alpha:
                     _curve(axes, cell, column, by_method[_method(cell)])
             axes.set(title=f"α = {alpha:g}", xlabel=title)
+            if column == "epoch":
+                axes.xaxis.get_major_locator().set_params(integer=True)
             if column == "messages":  # of all-reduce, many times those of a ring
                 axes.set_xscale("log")
         panels[0, 0].set_ylabel("test accuracy of the mean model, %")

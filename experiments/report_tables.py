@@ -13,31 +13,57 @@ if TYPE_CHECKING:
 
 def text(cells: Sequence["CellResult"]) -> str:
     """One table per split, and what has to be said of them."""
-    one = cells[0].settings
-    parts = [
-        f"{one['dataset']}, {one['model']}, n = {one['num_nodes']}, {one['epochs']} "
-        f"epochs, batch {one['batch_size']}, momentum {one['momentum']:g}, "
-        f"{'crops' if one['augment'] else 'no augmentation'}, "
-        f"{one['schedule']} schedule, {one['num_seeds']} seeds, computed in "
-        f"{one.get('compute_dtype', 'float32')}.",
-        "",
-    ]
+    parts = [_recipe(cells[0].settings), ""]
     for alpha in dict.fromkeys(cell.settings["alpha"] for cell in cells):
         of_split = [cell for cell in cells if cell.settings["alpha"] == alpha]
         parts += [f"## α = {alpha:g}", "", _table(of_split), ""]
-    parts += [
+    parts += [_explained(cells), ""]
+    notes = dict.fromkeys(note for cell in cells for note in cell.settings["notes"])
+    return "\n".join([*parts, *(f"Note: {note}\n" for note in notes)])
+
+
+def _recipe(one: dict[str, Any]) -> str:
+    """What all cells have in common."""
+    return (
+        f"{one['dataset']}, {one['model']}, n = {one['num_nodes']}, "
+        f"{_counted(one['epochs'], 'epoch')}, batch {one['batch_size']}, momentum "
+        f"{one['momentum']:g}, {'crops' if one['augment'] else 'no augmentation'}, "
+        f"{one['schedule']} schedule, {_counted(one['num_seeds'], 'seed')}, computed "
+        f"in {one.get('compute_dtype', 'float32')}."
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _explained(cells: Sequence["CellResult"]) -> str:
+    """What the columns are, and what of the rows needs a word."""
+    told = [
         "Accuracy on all test images, in %, at the end: of the mean model, its mean ± "
         "s.d. over seeds; and of the models of the slots, the mean over slots and "
         "seeds ± the s.d. over slots. *Worst drop*: the largest fall of the mean "
         "model's accuracy from one epoch to the next in the second half of training, "
-        "the mean over seeds. k = n: the graph is relabelled at random in every round. "
-        "Epochs are counted in gradients, where equal rounds are not named. * on the "
-        "edge of the grid of step sizes. Equal rounds take the step size that was "
-        "chosen for equal gradients.",
-        "",
+        "the mean over seeds. Epochs are counted in gradients, where equal rounds are "
+        "not named."
     ]
-    notes = dict.fromkeys(note for cell in cells for note in cell.settings["notes"])
-    return "\n".join([*parts, *(f"Note: {note}\n" for note in notes)])
+    every = [cell.settings for cell in cells]
+    if any(one["reading"] == "rounds" and len(one["rates"]) > 1 for one in every):
+        told.append(
+            "Equal rounds take the step size that was chosen for equal gradients."
+        )
+    if any(_all_active(one) for one in every):
+        told.append("k = n: the graph is relabelled at random in every round.")
+    if any(map(_on_the_edge, every)):
+        told.append("* on the edge of the grid of step sizes.")
+    return " ".join(told)
+
+
+def _all_active(settings: dict[str, Any]) -> bool:
+    return (
+        settings["method"] == "TELEPORTATION"
+        and settings["num_active"] == settings["num_nodes"]
+    )
 
 
 def _table(cells: Sequence["CellResult"]) -> str:

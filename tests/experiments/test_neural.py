@@ -1,31 +1,14 @@
-"""The neural study, small: recipe, counts, stored cells and refusals."""
+"""The neural study, small: counts, stored cells, reports and refusals."""
 
-import dataclasses
 import shutil
 import sys
-import warnings
-from types import SimpleNamespace
 
-import chex
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pyarrow.parquet as pq
 import pytest
 
-from experiments import (
-    machine,
-    neural,
-    neural_cells,
-    neural_cost,
-    neural_data,
-    neural_runs,
-    report,
-)
-from experiments.neural_cells import Cell
+from experiments import neural, neural_cells, neural_runs, report
 from experiments.neural_recipe import Recipe
-from experiments.neural_runs import _start
 from tests.experiments.commands import refused
 
 SMALL = {
@@ -166,11 +149,11 @@ def test_a_killed_study_goes_on_between_seeds(folder, monkeypatch, tmp_path):
     trained = []
     train = neural_runs.train
 
-    def stopped(method, task, rate, seeds, *rest):
+    def stopped(method, task, rate, group, *rest):
         if len(trained) == 1:
             raise KeyboardInterrupt
-        trained.append(seeds.tolist())
-        return train(method, task, rate, seeds, *rest)
+        trained.append(group.label)
+        return train(method, task, rate, group, *rest)
 
     one = {"seeds_per_program": "1"}
     monkeypatch.setattr(neural_runs, "train", stopped)
@@ -178,6 +161,7 @@ def test_a_killed_study_goes_on_between_seeds(folder, monkeypatch, tmp_path):
         run(monkeypatch, tmp_path / "run", **one)
     kept = list((tmp_path / "run" / "runs").iterdir())
     assert len(kept) == 1
+    assert trained == ["All-reduce SGD, α=1, seed 1 of 2"]
     checkpoints = kept[0] / "checkpoints"
     before = sorted(path.name for path in checkpoints.iterdir())
     monkeypatch.setattr(neural_runs, "train", train)
@@ -228,74 +212,6 @@ def test_crops_and_ablations_are_those_of_the_preset_unless_they_are_given(prese
         assert neural.resolve(given).ablations is value
 
 
-def test_the_schedules_are_their_formulas():
-    assert Recipe(schedule="constant").factors(5).tolist() == [1.0] * 5
-    steps = Recipe(schedule="step").factors(8)
-    # Round t has the schedule's value at t + 1: rounds 3 and 5 are the first after it.
-    np.testing.assert_allclose(steps, [1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01], rtol=1e-6)
-    found = Recipe(warm_up=0.2).factors(20)
-    t = np.arange(1, 21)
-    cosine = 0.5 * (1 + np.cos(np.pi * (t - 4) / (21 - 4)))
-    np.testing.assert_allclose(found, np.where(t < 4, t / 4, cosine), atol=1e-6)
-    assert (found > 0).all()
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_the_direction_is_sgd_with_momentum_and_weight_decay(nesterov):
-    direction = Recipe(nesterov=nesterov, momentum=0.9, weight_decay=0.1).direction()()
-    x, gradients = jnp.array([2.0, -1.0]), jnp.array([[1.0, 3.0], [0.5, -2.0]])
-    state, velocity = direction.init(x), np.zeros(2)
-    for gradient in gradients:
-        found, state = direction.update(gradient, state, x)
-        decayed = np.asarray(gradient) + 0.1 * np.asarray(x)
-        velocity = 0.9 * velocity + decayed
-        expected = decayed + 0.9 * velocity if nesterov else velocity
-        chex.assert_trees_all_close(found, expected.astype(np.float32), rtol=1e-6)
-        x = optax.apply_updates(x, -0.1 * found)
-
-
-def test_seeds_that_do_not_fit_are_refused(monkeypatch):
-    config = neural.resolve(
-        neural.Config(
-            dataset="digits",
-            model="mlp",
-            num_nodes=6,
-            num_active=2,
-            recipe=Recipe(batch_size=8),
-        )
-    )
-    dataset, notes = neural_data.load("digits")
-    assert notes == []
-    tasks = {alpha: neural_data.tasks(config, dataset, alpha) for alpha in (10.0,)}
-    cells = [Cell("DSGD", "ring", 6, 10.0)]
-    assert config.num_seeds == 2
-    plan = neural_cost.plan(config, cells, tasks)
-    assert plan.seeds_per_program == 1  # on a CPU
-    told = neural_cost.text(config, plan)
-    assert "1 of 2 seeds at a time" in told
-    # A tenth of 1,437 images is held out: six nodes have 26 batches of 8, two epochs.
-    assert f"{2 * 2 * 26 * 6:,} gradients of 8 images" in told
-    both = dataclasses.replace(config, seeds_per_program=2)
-    assert neural_cost.plan(both, cells, tasks).seeds_per_program == 2
-
-    def has(limit):
-        device = SimpleNamespace(
-            platform="gpu", memory_stats=lambda: {"bytes_limit": limit}
-        )
-        monkeypatch.setattr(machine, "device", lambda: device)
-
-    has(10**12)
-    plan = neural_cost.plan(config, cells, tasks)
-    assert plan.seeds_per_program == 2
-    # A chunk of rounds holds the models it is resumed from beside its own.
-    one = plan.largest.total + plan.largest.state
-    has(one + one // 100)  # the data are held once, so two need less than twice as much
-    assert neural_cost.plan(config, cells, tasks).seeds_per_program == 1
-    has(one // 2)
-    with pytest.raises(ValueError, match=r"the device has .*--slots-at-once or"):
-        neural_cost.plan(config, cells, tasks)
-
-
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -321,68 +237,3 @@ def test_what_cannot_run_is_refused_before_any_work(
     )
     assert words in line
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("model", "batch_size", "given", "expected"),
-    [
-        ("resnet20", 32, 0, 8),
-        ("resnet18", 32, 0, 16),
-        ("mixer", 50, 0, 5),
-        ("resnet20", 7, 0, None),
-        ("mlp", 32, 0, None),
-        ("mlp", 32, 16, 16),
-    ],
-)
-def test_examples_at_once_on_a_cpu(model, batch_size, given, expected):
-    recipe = Recipe(batch_size=batch_size, examples_at_once=given)
-    config = neural.Config(
-        dataset="digits", num_nodes=2, validation=0.1, model=model, recipe=recipe
-    )
-    dataset, _ = neural_data.load("digits")
-    task = neural_data.tasks(neural.resolve(config), dataset, 10.0).test
-    assert task.examples_at_once == expected
-    flops = neural_cost._flops(task, jax.eval_shape(_params_of, task))
-    whole = task.replace(examples_at_once=None)
-    assert flops == neural_cost._flops(whole, jax.eval_shape(_params_of, task))
-
-
-@pytest.mark.parametrize("name", ["float32", "bfloat16"])
-def test_networks_compute_in_the_recipes_type(name):
-    recipe = Recipe(batch_size=8, compute_dtype=name)
-    config = neural.Config(dataset="digits", num_nodes=2, model="mlp", recipe=recipe)
-    dataset, _ = neural_data.load("digits")
-    task = neural_data.tasks(neural.resolve(config), dataset, 10.0).test
-    products = str(jax.make_jaxpr(task.evaluate)(_params_of(task)))
-    assert ("bf16" in products) == (name == "bfloat16")
-
-
-def _params_of(task):
-    return task.model.init(jax.random.key(0), task.inputs[:1])
-
-
-def test_a_class_that_nobody_owns_is_refused():
-    config = neural.resolve(neural.Config(dataset="digits", num_nodes=2))
-    dataset, _ = neural_data.load("digits")
-    lonely = dataset._replace(
-        train_labels=np.where(dataset.train_labels == 3, 4, dataset.train_labels)
-    )
-    with pytest.raises(ValueError, match="no node owns an example of class 3"):
-        neural_data.tasks(config, lonely, 10.0)
-
-
-def test_a_stand_in_for_a_dataset_is_told(monkeypatch):
-    def load(name):
-        warnings.warn("not the official file", stacklevel=2)
-        return neural_data.datasets.digits()
-
-    monkeypatch.setattr(neural_data.datasets, "by_name", load)
-    assert neural_data.load("cifar10")[1] == ["not the official file"]
-
-
-def test_jax_keys_of_epochs_differ_between_seeds():
-    config = neural.resolve(neural.Config(dataset="digits", model="softmax"))
-    dataset, _ = neural_data.load("digits")
-    task = neural_data.tasks(config, dataset, 10.0).test
-    keys = [jax.random.key_data(_start(task, jnp.int32(s))[2]) for s in (0, 1)]
-    assert (keys[0] != keys[1]).any()
