@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +10,12 @@ import jax.numpy as jnp
 
 import tele_jax as tele
 from experiments.benchmarks import measure
+
+_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Of a Linux container, of control groups in version 2 and 1."""
 
 
 def use_all_cores() -> None:
@@ -38,11 +45,17 @@ def devices_share(num_slots: int) -> contextlib.AbstractContextManager[Any]:
 
 
 def memory_of(device: jax.Device) -> int:
-    """Bytes that the device may use, of a CPU its share of the machine's memory."""
+    """Bytes that the device may use, of a CPU its share of the machine's memory.
+
+    Of a container what it may use: its control group says so.
+    """
     found = device.memory_stats() or {}
     if "bytes_limit" in found:
         return int(found["bytes_limit"])
     of_machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in _LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is none
+            of_machine = min(of_machine, int(limit.read_text()))
     # Each of its devices holds the data, and works on slots of its own.
     return of_machine // len(jax.devices(device.platform))
 

@@ -43,7 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "paper": {
         "alphas": (0.1, 1.0, 10.0),
-        "graphs": tuple(GRAPHS),
+        "graphs": ("ring", "exponential", "1-peer exponential", "Base-2"),
         "ablations": True,
         "augment": True,
         "epochs": 500,
@@ -60,8 +60,9 @@ class Config:
     """Settings of the study."""
 
     preset: Literal["quick", "medium", "paper"] = "quick"
-    """quick: minutes on a laptop. medium: an hour on two cores. paper: 500
-    epochs, for an accelerator. Decides what is left at () or 0 below."""
+    """quick: minutes on a laptop. medium: an hour on two cores. paper: 500 epochs, for
+    an accelerator. Decides alphas, graphs, ablations, epochs, seeds, step sizes, tuning
+    epochs and crops, where these are not given."""
     dataset: Literal["digits", "fashion_mnist", "cifar10"] = "fashion_mnist"
     """Found in $TELE_JAX_DATA, or downloaded."""
     model: str = "lenet"
@@ -73,7 +74,7 @@ class Config:
     alphas: tuple[float, ...] = ()
     """Concentrations of the Dirichlet splits."""
     graphs: tuple[str, ...] = ()
-    """ring, exponential, 1-peer exponential, Base-2."""
+    """ring, exponential, 1-peer exponential, Base-2 or complete."""
     ablations: bool | None = None
     """Also, on the first of the splits, k = 1, a random walk, and on the first of the
     graphs k = n, which is relabelled in every round, and momentum that stays at the
@@ -155,19 +156,30 @@ def _check_choices(config: Config) -> None:
 def cells(config: Config) -> list[Cell]:
     """All cells of a resolved study, k = 0 where Algorithm 2 is to choose it."""
     n, k = config.num_nodes, config.num_active
+    teleportation = functools.partial(Cell, "TELEPORTATION")
     found = []
     for alpha in config.alphas:
         found.append(Cell("All-reduce SGD", "complete", n, alpha))
-        found += [Cell("DSGD", graph, n, alpha) for graph in config.graphs]
+        found += [
+            Cell("DSGD", graph, n, alpha)
+            for graph in config.graphs
+            if graph != "complete"
+        ]
         for graph in config.graphs:
-            found.append(Cell("TELEPORTATION", graph, k, alpha))
-            found.append(Cell("TELEPORTATION", graph, k, alpha, reading="rounds"))
+            one = teleportation(graph, k, alpha, by_search=k == 0)
+            found += [one, dataclasses.replace(one, reading="rounds")]
         if config.ablations and alpha == config.alphas[0]:
-            first = config.graphs[0]
-            ablation = functools.partial(Cell, "TELEPORTATION", ablation=True)
-            found.append(ablation("ring", 1, alpha))
-            found.append(ablation(first, n, alpha))
-            found.append(ablation(first, k, alpha, memory="node"))
+            first, main = config.graphs[0], {cell.label for cell in found}
+            ablations = (
+                teleportation("ring", 1, alpha),
+                teleportation(first, n, alpha),
+                teleportation(first, k, alpha, memory="node", by_search=k == 0),
+            )
+            found += [
+                dataclasses.replace(cell, ablation=True)
+                for cell in ablations
+                if cell.label not in main
+            ]
     return found
 
 
@@ -175,9 +187,8 @@ def run_study(config: Config, folder: Folder) -> None:
     """Train all cells, and write their tables and figures."""
     config = resolve(config)
     dataset, notes = neural_data.load(config.dataset)
-    tasks = {
-        alpha: neural_data.tasks(config, dataset, alpha) for alpha in config.alphas
-    }
+    images = neural_data.images(config, dataset)
+    tasks = {alpha: neural_data.tasks(config, images, alpha) for alpha in config.alphas}
     todo = cells(config)
     plan = neural_cost.plan(config, todo, tasks)
     print(neural_cost.text(config, plan))

@@ -11,6 +11,7 @@ import numpy as np
 import tele_jax as tele
 from experiments import neural_runs
 from experiments.neural_data import Tasks
+from experiments.neural_recipe import CHANGE_NOTHING
 from experiments.results import Folder, digest_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ GRAPHS: dict[str, Callable[[int], tele.Topology]] = {
     "exponential": graphs.exponential,
     "1-peer exponential": graphs.one_peer_exponential,
     "Base-2": lambda k: graphs.base_graph(k, 1),
+    "complete": graphs.complete,
 }
+"""On the complete graph DSGD is all-reduce SGD."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Cell:
     method: Literal["All-reduce SGD", "DSGD", "TELEPORTATION"]
     graph: str
     num_active: int
-    """Slots: n, or k; 0: Algorithm 2 is to choose."""
+    """Slots: n, or k; 0 until Algorithm 2 has chosen."""
     alpha: float
     memory: Literal["token", "node"] = "token"
     """Where the momentum of TELEPORTATION is."""
@@ -41,16 +44,19 @@ class Cell:
     """What TELEPORTATION does as many of as the others."""
     ablation: bool = False
     """Whether figures of curves leave it out."""
+    by_search: bool = False
+    """Whether Algorithm 2 chooses the slots."""
 
     @property
     def label(self) -> str:
         """The method as tables and figures call it."""
         if self.method != "TELEPORTATION":
             return self.method + (f", {self.graph}" if self.method == "DSGD" else "")
-        k = self.num_active or "by Algorithm 2"
+        k = f"k={self.num_active}" if self.num_active else "k"
+        chosen = " by Algorithm 2" if self.by_search else ""
         where = ", momentum at nodes" if self.memory == "node" else ""
         rounds = ", equal rounds" if self.reading == "rounds" else ""
-        return f"TELEPORTATION, {self.graph}, k={k}{where}{rounds}"
+        return f"TELEPORTATION, {self.graph}, {k}{chosen}{where}{rounds}"
 
 
 def rounds_per_epoch(config: "Config", cell: Cell, task: Any) -> int:
@@ -76,14 +82,12 @@ def build(config: "Config", cell: Cell, num_rounds: int) -> Callable[[Any], Any]
         "slots_at_once": recipe.slots_at_once or None,
     }
     size = cell.num_active
+    method: Any = tele.DSGD
     if cell.method == "TELEPORTATION":
-        method: Any = functools.partial(tele.Teleportation, GRAPHS[cell.graph](size))
+        method = tele.Teleportation
         options["memory"] = cell.memory
-    elif cell.method == "DSGD":
-        method = functools.partial(tele.DSGD, GRAPHS[cell.graph](size))
-    else:
-        method = functools.partial(tele.DSGD, graphs.complete(size))
-    return lambda rate: method(rate * factors, **options)
+    topology = GRAPHS[cell.graph](size)
+    return lambda rate: method(topology, rate * factors, **options)
 
 
 def run(
@@ -101,7 +105,6 @@ def run(
         **_deciding(config, chosen),
         "epochs": config.epochs,
         "num_seeds": config.num_seeds,
-        "chosen_by": "given" if cell.num_active else "Algorithm 2",
         "rate": rate,
         "rates": config.rates,
         "label": chosen.label,
@@ -118,7 +121,7 @@ def run(
             rows += neural_runs.train(method, on.test, rate, group, length, folder)
         return rows
 
-    folder.table(chosen.label, key, compute)
+    folder.table(f"{chosen.label}, α={cell.alpha:g}", key, compute)
     # Only now: until a cell is kept, its runs are what a killed study goes on from.
     for group in groups:
         folder.forget(group.name)
@@ -142,9 +145,12 @@ def _groups(
 def _deciding(config: "Config", cell: Cell) -> dict[str, Any]:
     """What decides the numbers of a run of a cell, but its length and step size."""
     names = ("dataset", "model", "num_nodes", "validation", "seed")
+    recipe = dataclasses.asdict(config.recipe)
+    for name in CHANGE_NOTHING:
+        del recipe[name]
     return {
         **{name: getattr(config, name) for name in names},
-        **dataclasses.asdict(config.recipe),
+        **recipe,
         **dataclasses.asdict(cell),
     }
 
@@ -153,7 +159,8 @@ def _active(config: "Config", cell: Cell, on: Tasks, folder: Folder) -> int:
     """k: given, or that of Algorithm 2."""
     if cell.num_active:
         return cell.num_active
-    of_all = dataclasses.replace(cell, num_active=config.num_nodes, reading="rounds")
+    # One search for all cells of a graph and a split.
+    of_all = Cell("TELEPORTATION", cell.graph, config.num_nodes, cell.alpha)
     num_rounds = config.tuning_epochs * rounds_per_epoch(config, of_all, on.test)
     key = {**_deciding(config, of_all), "rounds": num_rounds, "rates": config.rates}
 
@@ -181,7 +188,9 @@ def _rate(config: "Config", cell: Cell, on: Tasks, folder: Folder) -> float:
     """
     if len(config.rates) == 1:
         return config.rates[0]
-    same = dataclasses.replace(cell, reading="gradients", ablation=False)
+    same = dataclasses.replace(
+        cell, reading="gradients", ablation=False, by_search=False
+    )
     each = rounds_per_epoch(config, same, on.validation)
     length = neural_runs.Length(config.tuning_epochs, each)
     method = build(config, same, length.num_rounds)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from experiments.neural import Config
 
 
-_CPU_FLOPS = 1.4e10
-"""Operations a second of a core: those of LeNet, with the time of its evaluations."""
+_CPU_FLOPS = {"vgg11": 1.1e11, "resnet18": 1.0e11, "resnet20": 1.0e11}
+"""Operations a second of a core with AVX-512, evaluations included."""
+_CPU_FLOPS_OF_OTHERS = 1.4e10
+"""Those of LeNet."""
 _ACCELERATOR_FLOPS = 1e13
 """Our guess for networks this small."""
 
@@ -29,14 +31,30 @@ _operations = EngFormatter("FLOP", places=1)
 """Their number, for people."""
 
 
+class Needed(NamedTuple):
+    """Bytes on one device, of those that share the slots."""
+
+    models: int
+    """With their momentum, twice: also what a chunk of rounds is resumed from."""
+    work: int
+    """Activations and gradients."""
+    data: int
+    """Of the test and the validation task."""
+
+    @property
+    def of_seed(self) -> int:
+        """What every seed needs for itself."""
+        return self.models + self.work
+
+
 class Plan(NamedTuple):
     """How the study runs, and what that takes."""
 
     seeds_per_program: int
-    largest: tele.analysis.Memory
-    """Of one seed of the cell that takes the most memory."""
+    needed: Needed
+    """By one seed of the cell that takes the most memory."""
     available: int
-    """Bytes of the device."""
+    """Bytes of a device."""
     gradients: int
     """Of all cells, seeds and step sizes."""
     flops: float
@@ -51,40 +69,29 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     Raises:
       ValueError: one seed does not fit into memory; with what to change.
     """
-    task = next(iter(tasks.values())).test
-    model: Any = task.model
-    params = jax.eval_shape(lambda: model.init(jax.random.key(0), task.inputs[:1]))
-    device = machine.device()
-    on_cpu = device.platform == "cpu"
-    largest = max(
-        (
-            tele.analysis.memory(
-                neural_cells.build(config, sized(config, cell), 1)(0.1),
-                task,
-                params,
-                device.platform,
-            )
-            for cell in cells
-        ),
-        key=lambda found: found.total,
-    )
-    available = machine.memory_of(device)
-    each = _bytes_of_seed(largest)
-    fitting = (available - largest.data) // max(1, each)
+    on = next(iter(tasks.values()))
+    model: Any = on.test.model
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), on.test.inputs[:1]))
+    on_cpu = machine.device().platform == "cpu"
+    sizes = [_needed(config, sized(config, cell), on, params) for cell in cells]
+    needed = max(sizes, key=lambda found: found.of_seed)
+    available = machine.memory_of(machine.device())
+    fitting = (available - needed.data) // max(1, needed.of_seed)
     # On a CPU seeds gain nothing from running at the same time.
     most = 1 if on_cpu else max(1, fitting)
     wanted = min(config.seeds_per_program or most, config.num_seeds)
     if wanted > fitting:
-        needed = largest.data + wanted * each
+        total = needed.data + wanted * needed.of_seed
         raise ValueError(
-            f"{wanted} seeds at a time need about {machine.bytes_told(needed)} (each "
-            f"{_told(largest)}), the device has {machine.bytes_told(available)}; lower "
-            "--seeds-per-program or --batch-size, or give --slots-at-once or "
-            "--examples-at-once, or to a deep model --remat."
+            f"this needs about {machine.bytes_told(total)} ({wanted} at a time of the "
+            f"seeds, each {_told(needed)}), the device has "
+            f"{machine.bytes_told(available)}; {_remedy(needed, wanted, available)}."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
-    speed = _CPU_FLOPS * measure.num_cores() if on_cpu else _ACCELERATOR_FLOPS
-    return Plan(wanted, largest, available, gradients, _flops(task, params), speed)
+    of_core = _CPU_FLOPS.get(config.model, _CPU_FLOPS_OF_OTHERS)
+    speed = of_core * measure.num_cores() if on_cpu else _ACCELERATOR_FLOPS
+    flops = _flops(on.test, params)
+    return Plan(wanted, needed, available, gradients, flops, speed)
 
 
 def _flops(task: tele.tasks.Classification, params: Any) -> float:
@@ -116,7 +123,7 @@ def text(config: "Config", plan: Plan) -> str:
         f"{plan.gradients:,} gradients of {config.recipe.batch_size} images, "
         f"{_operations(plan.flops)} each: {long} at {_operations(plan.speed)}/s, and "
         "compiling.\n"
-        f"Memory of a seed: about {_told(plan.largest)}, of "
+        f"Memory of a seed: about {_told(plan.needed)}, of "
         f"{machine.bytes_told(plan.available)}; {plan.seeds_per_program} of "
         f"{config.num_seeds} seeds at a time."
     )
@@ -138,15 +145,35 @@ def _gradients(config: "Config", cell: Cell, task: tele.tasks.Classification) ->
     return total
 
 
-def _bytes_of_seed(memory: tele.analysis.Memory) -> int:
-    """Beside the data, with the models that a chunk of rounds is resumed from."""
-    return memory.total - memory.data + memory.state
+def _needed(config: "Config", cell: Cell, on: Tasks, params: Any) -> Needed:
+    algorithm = neural_cells.build(config, cell, 1)(0.1)
+    platform = machine.device().platform
+    found = tele.analysis.memory(algorithm, on.test, params, platform)
+    slots, validation = cell.num_active, on.validation.test_inputs.nbytes
+    own = -(-slots // machine.num_sharing(slots))
+    step = found.step * min(own, found.slots_at_once) // found.slots_at_once
+    return Needed(
+        models=2 * found.state * own // slots,
+        work=max(step, found.evaluation),
+        data=found.data + validation,
+    )
 
 
-def _told(memory: tele.analysis.Memory) -> str:
-    work = max(memory.step, memory.evaluation)
+def _remedy(needed: Needed, seeds: int, available: int) -> str:
+    """What to change where it does not fit."""
+    if needed.data + needed.of_seed <= available:
+        return f"lower --seeds-per-program from {seeds}"
+    if needed.data + needed.models > available:
+        return "lower --num-nodes or take a smaller --model"
     return (
-        f"{machine.bytes_told(2 * memory.state)} of models and momentum, "
-        f"{machine.bytes_told(work)} of activations and "
-        f"{machine.bytes_told(memory.data)} of data"
+        "lower --batch-size, or give --slots-at-once or --examples-at-once, or to a "
+        "deep model --remat"
+    )
+
+
+def _told(needed: Needed) -> str:
+    return (
+        f"{machine.bytes_told(needed.models)} of models and momentum, "
+        f"{machine.bytes_told(needed.work)} of activations and "
+        f"{machine.bytes_told(needed.data)} of data"
     )

@@ -7,6 +7,9 @@ import jax
 import numpy as np
 import optax
 
+CHANGE_NOTHING = ("slots_at_once", "examples_at_once", "remat")
+"""Fields of ``Recipe`` that save memory; no number changes but by rounding."""
+
 Direction = jax.tree_util.Partial
 
 

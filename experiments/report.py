@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import tyro
 
 from experiments import report_figures, report_tables
+from experiments.neural_cells import GRAPHS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +41,17 @@ class CellResult:
 
 
 def read(folder: Path) -> list[CellResult]:
-    """All cells of a study, those that were run first in front.
+    """All cells of a study, in the order of a study.
 
     Raises:
       ValueError: there are none, or a file is none of them.
     """
-    paths = sorted((folder / "cells").glob("*.parquet"), key=_written)
+    paths = sorted((folder / "cells").glob("*.parquet"))
     if not paths:
         raise ValueError(
             f"{folder} has no cells/*.parquet, expected the folder of a neural study."
         )
-    cells = [_read(path) for path in paths]
+    cells = sorted(map(_read, paths), key=_place)
     names = [(cell.label, cell.settings["alpha"]) for cell in cells]
     for name in names:
         if names.count(name) > 1:
@@ -61,8 +62,14 @@ def read(folder: Path) -> list[CellResult]:
     return cells
 
 
-def _written(path: Path) -> int:
-    return path.stat().st_mtime_ns
+def _place(cell: CellResult) -> tuple[Any, ...]:
+    """Splits one after the other, in each the methods, their graphs, and ablations."""
+    one = cell.settings
+    return (
+        *(one["alpha"], one["ablation"], one["method"]),
+        *(one["memory"] == "node", list(GRAPHS).index(one["graph"])),
+        *(one["num_active"], one["reading"] == "rounds"),
+    )
 
 
 def _read(path: Path) -> CellResult:

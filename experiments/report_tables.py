@@ -24,13 +24,22 @@ def text(cells: Sequence["CellResult"]) -> str:
 
 def _recipe(one: dict[str, Any]) -> str:
     """What all cells have in common."""
-    return (
-        f"{one['dataset']}, {one['model']}, n = {one['num_nodes']}, "
-        f"{_counted(one['epochs'], 'epoch')}, batch {one['batch_size']}, momentum "
-        f"{one['momentum']:g}, {'crops' if one['augment'] else 'no augmentation'}, "
-        f"{one['schedule']} schedule, {_counted(one['num_seeds'], 'seed')}, computed "
-        f"in {one.get('compute_dtype', 'float32')}."
-    )
+    crops = "crops and reflections" if one["dataset"] == "cifar10" else "crops"
+    steps, decay = one["local_steps"], one["weight_decay"]
+    told = [
+        *(one["dataset"], one["model"], f"n = {one['num_nodes']}"),
+        *(_counted(one["epochs"], "epoch"), f"batch {one['batch_size']}"),
+        "drawn with replacement" if one["sampling"] == "replacement" else "",
+        crops if one["augment"] else "no augmentation",
+        f"{_counted(steps, 'step')} between gossips" if steps > 1 else "",
+        f"{'Nesterov ' if one['nesterov'] else ''}momentum {one['momentum']:g}",
+        f"weight decay {decay:g}" if decay else "",
+        f"{one['schedule']} schedule",
+        f"{one['validation']:.3g} of the images for validation",
+        _counted(one["num_seeds"], "seed"),
+        f"computed in {one['compute_dtype']}",
+    ]
+    return ", ".join(filter(None, told)) + "."
 
 
 def _counted(number: int, what: str) -> str:
@@ -78,7 +87,7 @@ def _table(cells: Sequence["CellResult"]) -> str:
         slots = 100 * last["final_slot_accuracy_mean"]
         spread = 100 * last["final_slot_accuracy_sd"]
         values = (
-            cell.label + (" (chosen)" if cell.settings["chosen_by"] != "given" else ""),
+            cell.label,
             f"{cell.settings['rate']:g}{'*' if _on_the_edge(cell.settings) else ''}",
             f"{accuracy.mean():.1f}{_sd(accuracy)}{_diverged(last)}",
             f"{slots.mean():.1f} ± {spread.mean():.1f}",

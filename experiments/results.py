@@ -19,6 +19,7 @@ from cattrs import BaseValidationError
 from cattrs.preconf.json import make_converter
 
 from tele_jax.runs import RunDirectory, digest_of_code, fingerprint, open_folder
+from tele_jax.runs.provenance import differences
 
 Value = TypeVar("Value")
 
@@ -89,11 +90,25 @@ class Folder:
           name: of the cell, for people.
           key: what decides the rows; JSON can write it.
           compute: what gives the rows, mappings of equal keys.
+
+        Raises:
+          ValueError: there is a cell of this name with another key.
         """
         text = json.dumps(key, sort_keys=True)
-        path = self.path / "cells" / f"{_slug(name)}-{digest_of(key)}.parquet"
+        cells = self.path / "cells"
+        path = cells / f"{_slug(name)}-{digest_of(key)}.parquet"
         if path.exists():
             return
+        for other in cells.glob(f"{_slug(name)}-{'[0-9a-f]' * 12}.parquet"):
+            before = json.loads(pq.read_schema(other).metadata[b"cell"])
+            found = differences(before, json.loads(text)).items()
+            told = [
+                f"{field} was {old} and is now {new}" for field, (old, new) in found
+            ]
+            raise ValueError(
+                f"{other} holds this cell with other settings ({'; '.join(told)}); "
+                "remove it, or name another folder."
+            )
         rows = compute()
         names = dict.fromkeys(column for row in rows for column in row)
         table = pa.table({name: [row.get(name) for row in rows] for name in names})

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 import tele_jax as tele
 from experiments.benchmarks import measure, peers, work
 from experiments.benchmarks.measure import Program, Record
-from experiments.neural_data import EXAMPLES_IN_CACHE
+from experiments.neural_data import examples_in_cache
 from tele_jax.tasks import datasets, models, partition
 
 _ROUNDS = {"vgg11": 12, "resnet18": 4, "resnet20": 24}
@@ -55,9 +55,8 @@ def _layouts(torch_python: Path) -> dict[str, peers.Peer]:
 def _ours(name: str, num_nodes: int, rounds: int, mesh: Mesh) -> Program:
     """DSGD as a user writes it, from the same models at every call."""
     model = models.by_name(name)
-    task = work.everywhere(
-        mesh, random_images(num_nodes, model, EXAMPLES_IN_CACHE.get(name))
-    )
+    at_once = examples_in_cache(name, work.BATCH_SIZE)
+    task = work.everywhere(mesh, random_images(num_nodes, model, at_once))
     params = model.init(jax.random.key(0), task.inputs[:1])
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
     simulate = partial(tele.simulate, algorithm, task, params, jax.random.key(1))

@@ -18,12 +18,12 @@ from tele_jax.run import Run
 from tele_jax.runs.checkpoints import Checkpoints
 from tele_jax.runs.guards import locked, logged
 from tele_jax.runs.provenance import (
+    among,
     config_to_json,
     differences,
     digest,
     environment,
     fingerprint,
-    told,
 )
 from tele_jax.runs.record import Record
 
@@ -57,13 +57,13 @@ class RunDirectory:
     config: Any
     """What was asked for: a dataclass, or a dict. It decides whether a run goes on."""
     data: Any = None
-    """A pytree of which a digest is kept, such as the task: other data, another run."""
+    """A pytree whose digest is kept, such as the task: other data, another run."""
     override: Sequence[str] = ()
-    """Names that may differ from the run that is there: fields of the config, ``code``
-    (of this package), ``data``, ``start`` (the first models), ``metrics``, ``device``,
-    ``devices``, ``XLA_FLAGS`` or a package. Safe for what changes no number, as the
-    number of rounds to go on to, or where results go; otherwise the run is no longer
-    what its config says, and the log tells."""
+    """Names that may differ from the run that is there: fields of the config (those of
+    a nested one as ``recipe.rate``, or all as ``recipe``), ``code`` (of this package),
+    ``data``, ``start`` (the first models), ``metrics``, ``device``, ``devices``,
+    ``XLA_FLAGS`` or a package. Safe for what changes no number, as where results go;
+    otherwise the run is not what its config says, and the log tells."""
     force: bool = False
     """Throw away the run that is there."""
 
@@ -197,13 +197,14 @@ def _compare(
         for part in ("config", "made_by")
         for name, (old, new) in differences(stored[part], identity[part]).items()
     ]
-    refused = [change for change in found if change[0] not in override]
-    changes = "; ".join(told(*change) for change in refused or found)
+    refused = not all(among(name, override) for name, _, _ in found)
+    told = [f"{name} was {old!r} and is now {new!r}" for name, old, new in found]
+    changes = "; ".join(told)
     if refused:
+        names = " ".join(name for name, _, _ in found)
         raise ValueError(
-            f"RunDirectory: {path} holds another run ({changes}). Name another "
-            "folder, throw the run away with force, or go on with it all the same by "
-            f"naming in override: {' '.join(name for name, _, _ in refused)}."
+            f"RunDirectory: {path} holds another run ({changes}). Name another folder, "
+            f"throw this run away (force), or go on with it (override {names})."
         )
     if found:
         log.warning("%s goes on, though %s", path, changes)

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,27 +110,29 @@ def fingerprint(data: Any = None) -> dict[str, str]:
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-    """Entries of two mappings that are not equal in JSON, as (before, now)."""
-    names = [*before, *(name for name in now if name not in before)]
-    pairs = {name: (before.get(name), now.get(name)) for name in names}
-    return {
-        name: (old, new)
-        for name, (old, new) in pairs.items()
-        if json.dumps(old) != json.dumps(new)  # NaN is not itself, but its JSON is
-    }
+    """Entries of two mappings that are not equal in JSON, as (before, now).
 
-
-def told(name: str, old: Any, new: Any) -> str:
-    """A difference for people, of two mappings entry by entry.
-
-    >>> told("recipe", {"batch_size": 32, "tau": 1}, {"batch_size": 8, "tau": 1})
-    'recipe.batch_size was 32 and is now 8'
+    >>> differences({"recipe": {"rate": 1}}, {"recipe": {"rate": 2}})
+    {'recipe.rate': (1, 2)}
     """
-    mappings = isinstance(old, dict) and isinstance(new, dict)
-    entries = differences(old, new) if mappings else {}
-    if not entries:
-        return f"{name} was {old!r} and is now {new!r}"
-    return "; ".join(told(f"{name}.{entry}", *pair) for entry, pair in entries.items())
+    found = {}
+    for name in [*before, *(name for name in now if name not in before)]:
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inside = differences(old, new).items()
+            found.update({f"{name}.{entry}": pair for entry, pair in inside})
+        elif json.dumps(old) != json.dumps(new):  # NaN is not itself, but its JSON is
+            found[name] = (old, new)
+    return found
+
+
+def among(name: str, names: Sequence[str]) -> bool:
+    """Whether an entry is named, or a mapping that it is in.
+
+    >>> among("recipe.rate", ["recipe"]), among("recipe", ["recipe.rate"])
+    (True, False)
+    """
+    return any(name == other or name.startswith(f"{other}.") for other in names)
 
 
 def digest_of_code(folder: Path) -> str:

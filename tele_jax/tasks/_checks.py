@@ -62,6 +62,16 @@ def check_part(part: str, inputs: np.ndarray, labels: np.ndarray) -> None:
         )
 
 
+def check_alike(dataset: Dataset) -> None:
+    """Refuse a test part that no model of the training part takes."""
+    trained, tested = dataset.train_inputs.shape[1:], dataset.test_inputs.shape[1:]
+    if trained != tested:
+        raise ValueError(
+            f"classification: training inputs are of shape {trained}, test inputs of "
+            f"shape {tested}; give both one shape."
+        )
+
+
 def check_partition(partition: Partition, num_examples: int) -> None:
     index, sizes = partition
     if index.ndim != 2 or sizes.shape != index.shape[:1] or not index.size:

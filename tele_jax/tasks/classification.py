@@ -10,6 +10,7 @@ from flax import struct
 from tele_jax._types import Array, Key, Params
 from tele_jax.tasks._blocks import mean_value_and_grad, weighted_total
 from tele_jax.tasks._checks import (
+    check_alike,
     check_augment,
     check_block,
     check_dtype,
@@ -177,15 +178,15 @@ def classification(
       examples_at_once: gradients are added up over so many examples at a time, a
         divisor of the batch size. The same numbers to rounding, if examples do not
         depend on each other within the model, with less memory; on a CPU also faster
-        if they then stay in its cache: 4 of ResNet-20 do. By default all at once.
+        if they then stay in its cache: 8 of ResNet-20 do. By default all at once.
       compute_dtype: what the model computes in, ``jnp.bfloat16`` or ``jnp.float32``;
         parameters, gradients, gossip and losses keep their own type. By default the
         model computes in the type of its parameters and inputs.
 
     Raises:
-      ValueError: a number, type or label is out of range, a node is empty, the
-        partition is not one of this dataset, the model is not a pytree, or there are no
-        images to augment.
+      ValueError: a number, type or label is out of range, a node is empty, test inputs
+        have another shape, the partition is not one of this dataset, the model is not a
+        pytree, or there are no images to augment.
 
     >>> from tele_jax.tasks import datasets, partition
     >>> @struct.dataclass
@@ -206,6 +207,7 @@ def classification(
     check_model(model)
     check_part("training", dataset.train_inputs, dataset.train_labels)
     check_part("test", dataset.test_inputs, dataset.test_labels)
+    check_alike(dataset)
     num_examples = len(dataset.train_labels)
     check_partition(partition, num_examples)
     check_augment(augment, dataset)

@@ -26,8 +26,7 @@ def test_examples_at_once_on_a_cpu(model, batch_size, given, expected):
     config = neural.Config(
         dataset="digits", num_nodes=2, validation=0.1, model=model, recipe=recipe
     )
-    dataset, _ = neural_data.load("digits")
-    task = neural_data.tasks(neural.resolve(config), dataset, 10.0).test
+    task = digits(config).test
     assert task.examples_at_once == expected
     flops = neural_cost._flops(task, jax.eval_shape(_params_of, task))
     whole = task.replace(examples_at_once=None)
@@ -38,10 +37,16 @@ def test_examples_at_once_on_a_cpu(model, batch_size, given, expected):
 def test_networks_compute_in_the_recipes_type(name):
     recipe = Recipe(batch_size=8, compute_dtype=name)
     config = neural.Config(dataset="digits", num_nodes=2, model="mlp", recipe=recipe)
-    dataset, _ = neural_data.load("digits")
-    task = neural_data.tasks(neural.resolve(config), dataset, 10.0).test
+    task = digits(config).test
     products = str(jax.make_jaxpr(task.evaluate)(_params_of(task)))
     assert ("bf16" in products) == (name == "bfloat16")
+
+
+def digits(config):
+    """The tasks of the digits split by Dirichlet(10)."""
+    config = neural.resolve(config)
+    images = neural_data.images(config, neural_data.load("digits")[0])
+    return neural_data.tasks(config, images, 10.0)
 
 
 def _params_of(task):
@@ -55,7 +60,7 @@ def test_a_class_that_nobody_owns_is_refused():
         train_labels=np.where(dataset.train_labels == 3, 4, dataset.train_labels)
     )
     with pytest.raises(ValueError, match="no node owns an example of class 3"):
-        neural_data.tasks(config, lonely, 10.0)
+        neural_data.tasks(config, neural_data.images(config, lonely), 10.0)
 
 
 def test_a_stand_in_for_a_dataset_is_told(monkeypatch):

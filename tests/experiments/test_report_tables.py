@@ -1,8 +1,11 @@
 """The tables of the neural study."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
+from experiments.neural_recipe import Recipe
 from experiments.report import CellResult
 from experiments.report_tables import _explained, _recipe
 
@@ -31,12 +34,26 @@ def test_only_what_occurs_is_explained(changed, words):
     assert words in _explained([usual, unusual])
 
 
-def test_a_single_seed_and_epoch_are_not_plural():
+def test_the_recipe_is_told():
     settings = {
         **{"dataset": "digits", "model": "mlp", "num_nodes": 6, "epochs": 1},
-        **{"batch_size": 8, "momentum": 0.9, "augment": False, "num_seeds": 2},
-        **{"schedule": "cosine", "compute_dtype": "float32"},
+        **{"num_seeds": 2, "validation": 0.1},
+        **dataclasses.asdict(Recipe(augment=False)),
     }
-    told = _recipe(settings)
-    assert "1 epoch, batch 8" in told
-    assert "2 seeds, computed in float32." in told
+    assert _recipe(settings) == (
+        "digits, mlp, n = 6, 1 epoch, batch 32, no augmentation, momentum 0.9, cosine "
+        "schedule, 0.1 of the images for validation, 2 seeds, computed in float32."
+    )
+    other = dataclasses.asdict(
+        Recipe(
+            augment=True,
+            local_steps=5,
+            sampling="replacement",
+            nesterov=True,
+            weight_decay=1e-4,
+        )
+    )
+    assert (
+        "batch 32, drawn with replacement, crops and reflections, 5 steps between "
+        "gossips, Nesterov momentum 0.9, weight decay 0.0001, cosine"
+    ) in _recipe({**settings, **other, "dataset": "cifar10"})

@@ -133,7 +133,7 @@ def test_other_code_is_refused_unless_it_is_overridden(tmp_path, monkeypatch):
     _drive(tmp_path, 8)
     monkeypatch.setattr(provenance, "digest_of_code", lambda _: "changed")
     with pytest.raises(
-        ValueError, match=r"code was '.*' and is now 'changed'.*override: code"
+        ValueError, match=r"code was '.*' and is now 'changed'.*\(override code\)"
     ):
         _drive(tmp_path, 20)
     run = _drive(tmp_path, 20, of={"override": ["code"]})

@@ -13,7 +13,7 @@ import pytest
 
 import tele_jax as tele
 from tele_jax.runs import config_to_json, digest, environment, load_config
-from tele_jax.runs.provenance import differences, fingerprint
+from tele_jax.runs.provenance import among, differences, fingerprint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,4 +129,15 @@ def test_differences_name_what_is_new_or_gone():
         "b": (2, 3),
         "c": (None, 4),
     }
+
+
+def test_differences_are_named_down_to_the_entry():
+    before = {"a": {"b": {"c": 1, "d": 2}, "e": 3}, "f": {"g": 4}}
+    now = {"a": {"b": {"c": 1, "d": 5}, "e": 3}, "f": 4}
+    assert differences(before, now) == {"a.b.d": (2, 5), "f": ({"g": 4}, 4)}
+    assert among("a.b.d", ["a.b"])
+    assert not among("a.bc", ["a.b"])
+
+
+def test_fingerprints_tell_data_apart():
     assert fingerprint()["data"] != fingerprint(jnp.ones(2))["data"]

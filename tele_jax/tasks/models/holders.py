@@ -1,11 +1,13 @@
 """How a task holds a model of flax.
 
 Running statistics (BatchNorm) are refused: they are not parameters, so averaging
-leaves them behind and they no longer fit the model. GroupNorm keeps none.
+leaves them behind and they no longer fit the model. GroupNorm keeps none. So is Dropout
+that drops, for nothing gives it random numbers.
 """
 
+import inspect
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,13 +36,16 @@ class Linen:
         """Parameters of one model, from the key and the shape of inputs ``[b, ...]``.
 
         Raises:
-          ValueError: the module has variables that are not parameters.
+          ValueError: the module has variables that are not parameters, or it cannot be
+            called with inputs alone.
         """
+        self._check_signature()
         # Images are stored as uint8, and reach the model as float32.
         stored = jax.dtypes.canonicalize_dtype(inputs.dtype)
         dtype = jnp.float32 if stored == jnp.uint8 else stored
         shape = jax.ShapeDtypeStruct(inputs.shape, dtype)
-        variables = self.module.lazy_init(key, shape)
+        with nn.intercept_methods(_refuse_layers):
+            variables = self.module.lazy_init(key, shape)
         _refuse_others("Linen", set(variables) - {"params"})
         return variables.get("params", {})
 
@@ -53,6 +58,17 @@ class Linen:
         expected = jax.eval_shape(lambda: self.init(jax.random.key(0), inputs))
         _check_params("Linen", params, expected)
         return cast(Array, self.module.apply({"params": params}, inputs))
+
+    def _check_signature(self) -> None:
+        try:
+            inspect.signature(self.module.__call__).bind(None)
+        except TypeError as error:
+            raise ValueError(
+                f"Linen: {type(self.module).__name__} cannot be called with inputs "
+                f"alone ({error}). Training and evaluation are the same here, without "
+                "BatchNorm and Dropout: make of its other arguments fields of the "
+                "module."
+            ) from error
 
 
 @struct.dataclass
@@ -81,12 +97,19 @@ class Nnx:
         """Logits ``[b, classes]`` of inputs ``[b, ...]``.
 
         Raises:
-          ValueError: the parameters are not those of this module.
+          ValueError: the parameters are not those of this module, or it does not take
+            inputs of this shape.
         """
         graph, state = nnx.eval_shape(lambda: self._split(jax.random.key(0)))
         _check_params("Nnx", params, nnx.to_pure_dict(state))
         nnx.replace_by_pure_dict(state, params)
-        return nnx.merge(graph, state)(inputs)
+        try:
+            return nnx.merge(graph, state)(inputs)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Nnx: the module does not take inputs of shape {inputs.shape} "
+                f"({str(error).splitlines()[0]}); make it for these."
+            ) from error
 
     def _split(self, key: Key) -> tuple[nnx.GraphDef, nnx.State]:
         graph, state, *rest = nnx.split(self.factory(nnx.Rngs(key)), nnx.Param, ...)
@@ -99,12 +122,29 @@ Model = Linen | Nnx
 """What a task holds: ``init(key, inputs)`` and ``apply(params, inputs)``."""
 
 
+def _refuse_layers(
+    call: Callable[..., Any], args: Any, kwargs: Any, context: Any
+) -> Any:
+    """Before flax asks for what they would need, such as use_running_average."""
+    layer = context.module
+    if context.method_name != "__call__":
+        return call(*args, **kwargs)
+    if isinstance(layer, nn.BatchNorm):
+        _refuse_others("Linen", {"BatchNorm"})
+    if isinstance(layer, nn.Dropout) and layer.rate > 0:
+        given = args[1] if len(args) > 1 else kwargs.get("deterministic")
+        if not (layer.deterministic or given):
+            _refuse_others("Linen", {"Dropout that drops"})
+    return call(*args, **kwargs)
+
+
 def _refuse_others(who: str, kinds: set[str]) -> None:
     if kinds:
         raise ValueError(
             f"{who}: the module holds {', '.join(sorted(kinds))}, expected parameters"
-            " only, for gossip averages nothing else; use GroupNorm in place of"
-            " BatchNorm, and no Dropout."
+            " only: gossip averages these, and would leave running statistics behind"
+            " that then fit no model; use GroupNorm in place of BatchNorm, and no"
+            " Dropout."
         )
 
 

@@ -146,14 +146,8 @@ def linear(rngs):
     )
 
 
-def batch_normalised(rngs):
-    return nnx.Sequential(nnx.Linear(8, 3, rngs=rngs), nnx.BatchNorm(3, rngs=rngs))
-
-
-class BatchNormalised(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        return nn.BatchNorm(use_running_average=False)(nn.Dense(3)(x))
+def deep(rngs):
+    return nnx.Sequential(nnx.Linear(8, 3, rngs=rngs), nnx.Linear(3, 3, rngs=rngs))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +155,7 @@ class BatchNormalised(nn.Module):
     [
         (lambda: Linen(MLP((32,))), Linen(MLP((33,)))),
         (lambda: Linen(LeNet()), Linen(LeNet(group_norm=False))),
-        (lambda: Nnx(linear), Nnx(batch_normalised)),
+        (lambda: Nnx(linear), Nnx(deep)),
     ],
 )
 def test_a_rebuilt_model_is_the_same_and_does_not_compile_again(build, other):
@@ -200,18 +194,6 @@ def test_init_is_a_function_of_the_key(model):
     chex.assert_trees_all_equal(init[0], init[1])
     leaves = zip(jax.tree.leaves(init[0]), jax.tree.leaves(init[2]), strict=True)
     assert any((x != y).any() for x, y in leaves)
-
-
-@pytest.mark.parametrize(
-    ("model", "kind"),
-    [
-        (Linen(BatchNormalised()), "Linen: the module holds batch_stats"),
-        (Nnx(batch_normalised), "Nnx: the module holds BatchStat"),
-    ],
-)
-def test_running_statistics_are_refused(model, kind):
-    with pytest.raises(ValueError, match=f"^{kind}, .*use GroupNorm"):
-        model.init(jax.random.key(0), jnp.ones((5, 8)))
 
 
 @pytest.mark.parametrize("model", [Linen(MLP((6,), 3)), Nnx(linear)])
