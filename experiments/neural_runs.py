@@ -89,7 +89,9 @@ def train(
       KeyboardInterrupt: Ctrl-C stopped it before the last round.
     """
     starts = jax.vmap(functools.partial(_start, task))(jnp.asarray(group.seeds))
-    directory = folder.directory(group.name, (task, starts[1], starts[2]))
+    # Leaves alone: what else a task is, the config tells, or it changes no number.
+    data = (jax.tree.leaves(task), starts[1], starts[2])
+    directory = folder.directory(group.name, data)
     algorithm = build(jnp.float32(rate))
     with machine.devices_share(algorithm.topology.num_slots):
         run = driver.drive(

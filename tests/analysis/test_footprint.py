@@ -25,13 +25,13 @@ def _task(name, batch_size=32, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "least"),
     [
-        *[(name, {}) for name in ("softmax", "mlp", "lenet", "mixer")],
-        ("mixer", {"remat": True}),
+        *[(name, {}, 0.85) for name in ("softmax", "mlp", "lenet", "mixer")],
+        ("mixer", {"remat": True}, 0.45),
     ],
 )
-def test_the_estimate_is_near_what_xla_says(name, options, monkeypatch):
+def test_the_estimate_is_near_what_xla_says(name, options, least, monkeypatch):
     task, params = _task(name, **options)
     algorithm = tele.DSGD(tele.graphs.ring(NODES), 0.1, direction=helpers.MOMENTUM)
 
@@ -48,7 +48,7 @@ def test_the_estimate_is_near_what_xla_says(name, options, monkeypatch):
     found = helpers.rounds_program(run, monkeypatch).memory_analysis()
     counted = found.temp_size_in_bytes + found.output_size_in_bytes
     estimated = memory(algorithm, task, params, "cpu")
-    assert 0.4 < counted / (estimated.total - estimated.data) < 1.4
+    assert least < counted / (estimated.total - estimated.data) < 1.25
     # The old models are where the new ones will be.
     assert found.alias_size_in_bytes >= 0.99 * estimated.state
     assert estimated.data == sum(leaf.nbytes for leaf in jax.tree.leaves(task))
