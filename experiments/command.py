@@ -1,8 +1,11 @@
 """What every study does at the command line."""
 
+import contextlib
 import dataclasses
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,7 +18,7 @@ from experiments.results import Folder
 Config = TypeVar("Config")
 
 
-def _default(words: str) -> Any:
+def default(words: str) -> Any:
     """What ``--help`` says of a default that is not a value."""
     return tyro.conf.arg(help_behavior_hint=f"(default: {words})")
 
@@ -24,9 +27,9 @@ def _default(words: str) -> Any:
 class Options:
     """Flags that all studies have."""
 
-    results: Annotated[Path | None, _default("results/STUDY")] = None
+    results: Annotated[Path | None, default("results/STUDY")] = None
     """Where this run gets a new folder of its own."""
-    run: Annotated[Path | None, _default("a new one")] = None
+    run: Annotated[Path | None, default("a new one")] = None
     """The very folder of this run."""
     resume: bool = False
     """Go on with what is in --run, if there is anything: parts that are done are read,
@@ -34,11 +37,11 @@ class Options:
     are drawn anew."""
     force: bool = False
     """Throw away what is in --run."""
-    override: tuple[str, ...] = ()
+    override: Annotated[tuple[str, ...], default("none")] = ()
     """Settings that may differ from those that the resumed run was begun with; code,
     device or a package may be among them. Safe is what changes no number."""
-    progress: bool = True
-    """Progress bars; --no-progress hides them."""
+    progress: Annotated[bool, default("they are shown")] = True
+    """Hide the progress bars."""
     device: Literal["best", "cpu", "gpu", "tpu"] = "best"
     """Where to compute."""
     debug: bool = False
@@ -51,11 +54,12 @@ def run(
     check: Callable[[Config], str],
     study: Callable[[Config, Folder], Any],
     description: str | None,
+    resolve: Callable[[Config], Config] | None = None,
 ) -> None:
     """Run a study whose flags are the fields of its ``Config``, and ``Options``.
 
     Bad input is one line that begins with the study's name, without a traceback, and
-    the exit code 2; after Ctrl-C it is 130.
+    the exit code 2; after Ctrl-C it is 130, after SIGTERM 143.
 
     Args:
       name: of the study.
@@ -63,33 +67,59 @@ def run(
       check: refuses what cannot run, before any work, and names the folder of a run.
       study: does the work, and writes to the folder.
       description: what ``--help`` says first.
+      resolve: writes out what flags leave to a preset.
     """
     given, options = _parse(name, config, description)
+    settings = resolve(given) if resolve else given
     place = None
     try:
         _use(options.device)
-        place = _place(name, options, check(given))
-        with results.opened(
-            place,
-            given,
-            resume=options.resume,
-            force=options.force,
-            override=options.override,
-            progress=options.progress,
-        ) as folder:
-            study(given, folder)
+        place = _place(name, options, check(settings))
+        with (
+            _terminable(),
+            results.opened(
+                place,
+                settings,
+                resume=options.resume,
+                force=options.force,
+                override=options.override,
+                progress=options.progress,
+            ) as folder,
+        ):
+            study(settings, folder)
         print(f"Written to {place}")
     except (ValueError, OSError) as error:
         if options.debug:
             raise
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         kept = "nothing was written"
         if place is not None and place.exists():
             kept = f"go on with the same flags and --run {place} --resume"
         print(f"{name}: interrupted; {kept}.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(143 if isinstance(stopped, _Terminated) else 130)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: a Ctrl-C of another name."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as clusters send it, ends a study in words."""
+
+    def end(*_: Any) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parse(
@@ -118,10 +148,14 @@ def _use(device: str) -> None:
 
 def _place(name: str, options: Options, label: str) -> Path:
     """The folder of this run."""
+    if options.override and not options.resume:
+        raise ValueError("got --override, which is for a run that goes on: --resume.")
     if options.run is None:
         if options.resume or options.force:
             raise ValueError("--resume and --force need the folder: add --run FOLDER.")
         return results.new_folder(options.results or Path("results") / name, label)
     if options.results is not None:
         raise ValueError("got --results and --run, expected one of them.")
+    if options.resume and options.force:
+        raise ValueError("got --resume and --force, expected one of them.")
     return options.run

@@ -11,8 +11,9 @@ file, and ``python -m experiments.report FOLDER`` draws tables and figures from 
 """
 
 import dataclasses
+import difflib
 import functools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from experiments import command, machine, neural_cells, neural_cost, neural_data, report
 from experiments.neural_cells import GRAPHS, Cell
@@ -55,14 +56,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 """The recipe of the authors' earlier study, and two that a laptop can do."""
 
 
+_OF_PRESET = command.default("the preset's")
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Settings of the study."""
 
     preset: Literal["quick", "medium", "paper"] = "quick"
     """quick: minutes on a laptop. medium: an hour on two cores. paper: 500 epochs, for
-    an accelerator. Decides alphas, graphs, ablations, epochs, seeds, step sizes, tuning
-    epochs and crops, where these are not given."""
+    an accelerator."""
     dataset: Literal["digits", "fashion_mnist", "cifar10"] = "fashion_mnist"
     """Found in $TELE_JAX_DATA, or downloaded."""
     model: str = "lenet"
@@ -71,21 +74,21 @@ class Config:
     """n."""
     num_active: int = 8
     """k of TELEPORTATION; 0: Algorithm 2 chooses it, on validation images."""
-    alphas: tuple[float, ...] = ()
+    alphas: Annotated[tuple[float, ...], _OF_PRESET] = ()
     """Concentrations of the Dirichlet splits."""
-    graphs: tuple[str, ...] = ()
+    graphs: Annotated[tuple[str, ...], _OF_PRESET] = ()
     """ring, exponential, 1-peer exponential, Base-2 or complete."""
-    ablations: bool | None = None
+    ablations: Annotated[bool | None, _OF_PRESET] = None
     """Also, on the first of the splits, k = 1, a random walk, and on the first of the
     graphs k = n, which is relabelled in every round, and momentum that stays at the
-    nodes. None: that of the preset."""
-    epochs: int = 0
+    nodes."""
+    epochs: Annotated[int, _OF_PRESET] = 0
     """Passes of all nodes over their data, counted in gradients."""
-    num_seeds: int = 0
+    num_seeds: Annotated[int, _OF_PRESET] = 0
     """Runs of every cell."""
-    rates: tuple[float, ...] = ()
+    rates: Annotated[tuple[float, ...], _OF_PRESET] = ()
     """Step sizes to choose from; a single one is taken as it is."""
-    tuning_epochs: int = 0
+    tuning_epochs: Annotated[int, _OF_PRESET] = 0
     """Epochs of every run that chooses a step size, or k."""
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     """How every method trains."""
@@ -111,7 +114,6 @@ def resolve(config: Config) -> Config:
 
 def check(config: Config) -> str:
     """Refuse what cannot run, before any work, and name the folder."""
-    config = resolve(config)
     for name, least in (
         *(("num_nodes", 2), ("num_active", 0), ("epochs", 1), ("num_seeds", 1)),
         *(("tuning_epochs", 1), ("seeds_per_program", 0), ("seed", 0)),
@@ -128,6 +130,10 @@ def check(config: Config) -> str:
             raise ValueError(
                 f"got {name}={getattr(config, name)}, expected positive numbers."
             )
+    for name in ("alphas", "rates", "graphs"):
+        values = getattr(config, name)
+        if len(set(values)) < len(values):
+            raise ValueError(f"got {name}={values}, expected each once.")
     _check_choices(config)
     config.recipe.check()
     return f"{config.preset}-{config.dataset}-{config.model}-n{config.num_nodes}"
@@ -136,8 +142,10 @@ def check(config: Config) -> str:
 def _check_choices(config: Config) -> None:
     for graph in config.graphs:
         if graph not in GRAPHS:
+            close = difflib.get_close_matches(graph, GRAPHS, n=1, cutoff=0.0)[0]
             raise ValueError(
-                f"got graph {graph!r}, expected some of {', '.join(GRAPHS)}."
+                f"got graph {graph!r}, expected some of {', '.join(GRAPHS)}; did you "
+                f"mean {close!r}?"
             )
     if not 0 < config.validation < 1:
         raise ValueError(
@@ -185,7 +193,6 @@ def cells(config: Config) -> list[Cell]:
 
 def run_study(config: Config, folder: Folder) -> None:
     """Train all cells, and write their tables and figures."""
-    config = resolve(config)
     dataset, notes = neural_data.load(config.dataset)
     images = neural_data.images(config, dataset)
     tasks = {alpha: neural_data.tasks(config, images, alpha) for alpha in config.alphas}
@@ -202,7 +209,7 @@ def run_study(config: Config, folder: Folder) -> None:
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
     machine.use_all_cores()
-    command.run("neural", Config, check, run_study, __doc__)
+    command.run("neural", Config, check, run_study, __doc__, resolve)
 
 
 if __name__ == "__main__":

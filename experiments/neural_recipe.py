@@ -1,11 +1,13 @@
 """How the networks of the neural study are trained, the same for every method."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
 import optax
+
+from experiments import command
 
 CHANGE_NOTHING = ("slots_at_once", "examples_at_once", "remat")
 """Fields of ``Recipe`` that save memory; no number changes but by rounding."""
@@ -34,9 +36,9 @@ class Recipe:
     """τ, steps of a node between two rounds of gossip."""
     sampling: Literal["epochs", "replacement"] = "epochs"
     """Every node goes through its examples in a new order each epoch, or draws."""
-    augment: bool | None = None
-    """Crops of the image padded by a seventh; on CIFAR-10 reflections too. None: as the
-    preset says, for in 15 epochs of Fashion-MNIST crops cost LeNet 7 % of accuracy."""
+    augment: Annotated[bool | None, command.default("the preset's")] = None
+    """Crops of the image padded by a seventh; on CIFAR-10 reflections too. In 15 epochs
+    of Fashion-MNIST they cost LeNet 7 % of accuracy, and only paper has them."""
     slots_at_once: int = 0
     """Slots that step at the same time; fewer take less memory. 0: all, on a CPU as
     many as stay in its cache."""

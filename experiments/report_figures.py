@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from tele_jax.plot import colours, style
 
@@ -53,7 +54,12 @@ def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
     by_method = _colours(cells)
     with style():
         figure, panels = plt.subplots(
-            1, len(splits), figsize=(5.2 * len(splits), 5.2), squeeze=False, sharey=True
+            1,
+            len(splits),
+            figsize=(5.2 * len(splits), 5.2),
+            squeeze=False,
+            sharey=True,
+            layout="constrained",
         )
         for axes, alpha in zip(panels[0], splits, strict=True):
             for cell in cells:
@@ -61,9 +67,10 @@ def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
                     _curve(axes, cell, column, by_method[_method(cell)])
             axes.set(title=f"α = {alpha:g}", xlabel=title)
             if column == "epoch":
-                axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             if column == "messages":  # of all-reduce, many times those of a ring
-                axes.set_xscale("log")
+                _logarithmic(axes)
+        _title(figure, cells)
         panels[0, 0].set_ylabel("test accuracy of the mean model, %")
         _legend_below(figure, panels[0, 0], min(2, len(splits)))
     return figure
@@ -80,12 +87,25 @@ def _curve(axes: Axes, cell: "CellResult", column: str, colour: Any) -> None:
         accuracy["mean"],
         color=colour,
         linestyle="--" if dashed else "-",
-        marker="o" if len(spent) == 1 else None,  # of which no line is seen
+        marker="o" if len(spent) < 5 else None,
         label=cell.label,
     )
     axes.fill_between(
         spent, accuracy["min"], accuracy["max"], color=colour, alpha=0.2, linewidth=0
     )
+
+
+def _logarithmic(axes: Axes) -> None:
+    """An axis that is readable over one power of ten, and over four."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _title(figure: Figure, cells: Sequence["CellResult"]) -> None:
+    one = cells[0].settings
+    figure.suptitle(f"{one['model']} on {one['dataset']}, n = {one['num_nodes']}")
 
 
 def _final(cells: Sequence["CellResult"]) -> Figure:
@@ -97,9 +117,11 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
         figure, panels = plt.subplots(
             1,
             len(splits),
-            figsize=(3.6 + 3.6 * len(splits), 1.4 + 0.34 * len(labels)),
+            figsize=(3.6 + 3.6 * len(splits), 1.7 + 0.34 * len(labels)),
             squeeze=False,
+            sharex=True,
             sharey=True,
+            layout="constrained",
         )
         for axes, alpha in zip(panels[0], splits, strict=True):
             for cell in cells:
@@ -111,6 +133,7 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
                     [place] * len(last),
                     "o",
                     color=by_method[_method(cell)],
+                    alpha=0.6,
                 )
                 axes.errorbar(
                     100 * last["final_slot_accuracy_mean"].mean(),
@@ -121,23 +144,21 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
                 )
             axes.set(title=f"α = {alpha:g}", xlabel="test accuracy at the end, %")
             axes.set_yticks(range(len(labels)), labels)
-        panels[0, 0].invert_yaxis()
+        panels[0, 0].set_ylim(len(labels) - 0.4, -0.6)
+        _title(figure, cells)
         figure.supxlabel(
             "dots: mean model, one per seed; grey: slots, mean ± s.d. over slots",
             fontsize="small",
         )
-        figure.tight_layout()
     return figure
 
 
 def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    rows = 1 + -(-len(labels) // columns)
-    figure.tight_layout(rect=(0, 0.06 + 0.035 * rows, 1, 1))
     figure.legend(
         handles,
         labels,
-        loc="lower center",
+        loc="outside lower center",
         ncols=columns,
         fontsize="small",
         title="mean of the seeds; band: from the worst to the best",

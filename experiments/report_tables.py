@@ -63,6 +63,8 @@ def _explained(cells: Sequence["CellResult"]) -> str:
         )
     if any(_all_active(one) for one in every):
         told.append("k = n: the graph is relabelled at random in every round.")
+    if all(len(one["rates"]) == 1 for one in every):
+        told.append("The step size was given, not chosen.")
     if any(map(_on_the_edge, every)):
         told.append("* on the edge of the grid of step sizes.")
     return " ".join(told)

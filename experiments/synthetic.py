@@ -74,7 +74,6 @@ def resolve(config: Config) -> Config:
 
 def check(config: Config) -> str:
     """Refuse what cannot run, before any work, and name the folder."""
-    config = resolve(config)
     for name, least in (("num_rounds", 1), ("num_seeds", 2), ("dim", 1), ("seed", 0)):
         if (value := getattr(config, name)) < least:
             raise ValueError(f"got {name}={value}, expected at least {least}.")
@@ -133,7 +132,6 @@ def study(config: Config, folder: Folder) -> list[Outcome]:
 
 def run_study(config: Config, folder: Folder) -> None:
     """Run all programs and write their tables and figures."""
-    config = resolve(config)
     outcomes = study(config, folder)
     rows = [row for outcome in outcomes for row in outcome.rows]
     choices = [choice for outcome in outcomes for choice in outcome.choices]
@@ -149,7 +147,7 @@ def run_study(config: Config, folder: Folder) -> None:
 
 def main() -> None:
     """Entry point: flags are the fields of ``Config``."""
-    command.run("synthetic", Config, check, run_study, __doc__)
+    command.run("synthetic", Config, check, run_study, __doc__, resolve)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 from tele_jax import processes
+from tele_jax._extras import import_extra
 from tele_jax.compilations import count_compilations
 from tele_jax.metrics import elapsed
 from tele_jax.run import Run
 
 with contextlib.suppress(ImportError):  # not on Windows
     import resource
+
+tqdm = import_extra("driver", "tqdm.auto", "experiments").tqdm
 
 _SECONDS_BETWEEN_LINES = 30.0
 """In a log, where nobody sees a bar move."""

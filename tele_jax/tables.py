@@ -1,11 +1,11 @@
 """Runs as tables: what each evaluation had cost, pandas frames, xarray data sets."""
 
-import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tele_jax._extras import import_extra
 from tele_jax.algorithms.base import reported
 from tele_jax.run import Run, num_slots
 
@@ -92,7 +92,7 @@ def to_xarray(run: Run, /, **axes: Sequence[Any]) -> "xarray.Dataset":
     >>> dict(found.sizes), float(found.loss.sel(round=20).mean("rate")) < 1
     ({'rate': 2, 'round': 3, 't': 20}, True)
     """
-    xarray = _extra("to_xarray", "xarray")
+    xarray = import_extra("to_xarray", "xarray", "tables")
     spent = costs(run)
     coordinates = _checked("to_xarray", run, axes, spent)
     names = list(coordinates)
@@ -137,7 +137,7 @@ def to_pandas(run: Run, /, **axes: Sequence[Any]) -> "pandas.DataFrame":
     2  0.50      0          0         0
     3  0.50     20        160       320
     """
-    pandas = _extra("to_pandas", "pandas")
+    pandas = import_extra("to_pandas", "pandas", "tables")
     spent = costs(run)
     named = _checked("to_pandas", run, axes, spent)
     rounds = spent.pop("rounds")
@@ -155,16 +155,6 @@ def to_pandas(run: Run, /, **axes: Sequence[Any]) -> "pandas.DataFrame":
         else:
             columns |= {f"{name}_{i}": column for i, column in enumerate(rows.T)}
     return pandas.DataFrame(columns)
-
-
-def _extra(who: str, module: str) -> Any:
-    """Import what only tables need."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f'{who}: {module} cannot be imported; pip install "tele_jax[tables]".'
-        ) from error
 
 
 def _until(rounds: np.ndarray, per_round: np.ndarray) -> np.ndarray:

@@ -52,6 +52,8 @@ def test_the_images_of_the_page_run():
     for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(example, names)
     assert names["run"].metrics["accuracy"].shape == (3,)
+    learnt = names["mine"].metrics["accuracy"]
+    assert learnt[-1] > learnt[0] + 0.2
     assert names["needed"].total > names["needed"].data > 0
     models = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     for name in models:

@@ -1,5 +1,6 @@
 """Runs as tables: every number is where it was, and what was spent adds up."""
 
+import importlib
 import sys
 
 import jax
@@ -117,6 +118,22 @@ def test_what_is_not_installed_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install \"tele_jax\[tables\]\""):
         tables.to_pandas(SWEEP, seed=SEEDS, rate=RATES)
+
+
+@pytest.mark.parametrize(
+    ("what", "needs", "extra"),
+    [("plot", "matplotlib", "plot"), ("driver", "tqdm.auto", "experiments")],
+)
+def test_what_is_not_installed_is_told_where_it_is_imported(
+    monkeypatch, what, needs, extra
+):
+    for name in [*sys.modules]:
+        if name.startswith((f"tele_jax.{what}", "tele_jax._progress", needs)):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, needs, None)
+    words = rf"^{what}: {needs} .* pip install \"tele_jax\[{extra}\]\""
+    with pytest.raises(ImportError, match=words):
+        importlib.import_module(f"tele_jax.{what}")
 
 
 def test_the_later_part_of_a_run_is_told():

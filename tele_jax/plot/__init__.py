@@ -4,6 +4,7 @@ What shows one thing draws on ``axes=`` and returns them; what needs many panels
 its figure.
 """
 
+from tele_jax.plot import _needed as _needed
 from tele_jax.plot.choosing_k import u_curve as u_curve
 from tele_jax.plot.consensus import consensus as consensus
 from tele_jax.plot.consensus import consensus_curves as consensus_curves

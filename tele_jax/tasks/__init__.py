@@ -10,6 +10,7 @@ from tele_jax.tasks.classification import classification as classification
 from tele_jax.tasks.convolution import conv_general_dilated as conv_general_dilated
 from tele_jax.tasks.logistic import LogisticRegression as LogisticRegression
 from tele_jax.tasks.logistic import logistic_regression as logistic_regression
+from tele_jax.tasks.pooling import max_pool as max_pool
 from tele_jax.tasks.quadratic import Quadratic as Quadratic
 from tele_jax.tasks.quadratic import equal_hessians as equal_hessians
 from tele_jax.tasks.quadratic import least_squares as least_squares

@@ -13,7 +13,7 @@ from tele_jax.tasks.partition import Partition
 
 def check_model(model: Any) -> None:
     if not hasattr(model, "apply") or any(
-        not hasattr(leaf, "dtype") for leaf in jax.tree.leaves(model)
+        not isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(model)
     ):
         raise ValueError(
             f"classification: got a model of type {type(model).__name__}, expected a "

@@ -145,6 +145,12 @@ class Classification:
 
     def _logits(self, params: Params, inputs: Array) -> Array:
         found = logits(self.model, params, inputs, self.compute_dtype)
+        if found.ndim != 2 or len(found) != len(inputs):
+            raise ValueError(
+                f"Classification: the model gives logits of shape {found.shape} for "
+                f"inputs of shape {inputs.shape}, expected [b, classes]; flatten the "
+                "inputs, or what is in front of the last layer."
+            )
         if found.shape[-1] < self.num_classes:
             raise ValueError(
                 f"Classification: the model gives {found.shape[-1]} logits, the data "

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import sys
 
 import jax
@@ -79,6 +80,18 @@ def test_a_killed_study_goes_on_where_it_was(monkeypatch, tmp_path, capsys):
     assert load_config(killed / "config.json", quickstart.Config).num_nodes == 6
 
 
+def test_sigterm_ends_a_study_in_words(monkeypatch, tmp_path, capsys):
+    def deadly(*args, **settings):
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(quickstart.tuning, "train", deadly)
+    words = ("--run", tmp_path / "run")
+    told = refused("quickstart", capsys, lambda: call(monkeypatch, *words), 143)
+    assert told == "quickstart: interrupted; nothing was written."
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_run_is_not_begun_in_the_folder_of_another(monkeypatch, tmp_path, capsys):
     folder = tmp_path / "run"
     with opened(folder, quickstart.Config(num_nodes=7)):
@@ -102,6 +115,8 @@ def test_a_run_is_not_begun_in_the_folder_of_another(monkeypatch, tmp_path, caps
     [
         ("--resume", "need the folder: add --run FOLDER"),
         ("--force", "need the folder: add --run FOLDER"),
+        ("--run a --resume --force", "got --resume and --force, expected one of them"),
+        ("--override code", "got --override, which is for a run that goes on"),
         ("--run a --results b", "got --results and --run, expected one of them"),
         ("--device tpu", "got device=tpu, expected one of cpu"),
         ("--device gpu", "got device=gpu, expected one of cpu"),

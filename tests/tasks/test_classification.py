@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax import struct
 
+import tele_jax as tele
 from tele_jax.tasks.base import Task
 from tele_jax.tasks.classification import classification
 from tele_jax.tasks.datasets import Dataset
+from tele_jax.tasks.models import Linen
 from tele_jax.tasks.partition import Partition, dirichlet
 
 DIM, CLASSES = 4, 3
@@ -279,6 +282,7 @@ def _with(model, batch_size=2):
     [
         (_with(Linear(), 0), "got batch_size=0, expected >= 1"),
         (_with(object()), "got a model of type object, expected a pytree"),
+        (_with(nn.Dense(3)), "got a model of type Dense, expected a pytree"),
         (_with(np.linalg), "got a model of type module, expected a pytree"),
         (_spoilt(train_labels=np.arange(9)), r"training part has 10 inputs .* \(9,\)"),
         (_spoilt(test_labels=np.ones((5, 2), int)), r"test part has 5 .* \(5, 2\)"),
@@ -296,6 +300,20 @@ def _with(model, batch_size=2):
 def test_refusals(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_a_model_that_does_not_flatten_is_refused():
+    model = Linen(nn.Dense(3))
+    task = classification(_dataset(), _uneven(1100), model, batch_size=2)
+    params = model.init(jax.random.key(0), task.inputs[:1])
+    with pytest.raises(ValueError, match=r"logits of shape \(2, 2, 3\) for inputs"):
+        tele.simulate(
+            tele.DSGD(tele.graphs.ring(2), 0.1),
+            task,
+            params,
+            jax.random.key(0),
+            num_rounds=1,
+        )
 
 
 def test_model_with_too_few_outputs_is_refused():

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tele_jax._extras import import_extra
 from tele_jax.tasks.datasets._dataset import Dataset
-from tele_jax.tasks.datasets._files import downloaded, import_extra, sha256
+from tele_jax.tasks.datasets._files import downloaded, sha256
 
 _FOLDER = "cifar-10-batches-bin"
 _URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -73,7 +74,7 @@ def cifar10(data_dir: str | os.PathLike[str] | None = None) -> Dataset:
 
 
 def _download() -> Path:
-    unpack = import_extra("pooch").Untar(extract_dir=".")
+    unpack = import_extra("datasets", "pooch", "experiments").Untar(extract_dir=".")
     instead = f"put the six files in <dir>/{_FOLDER}"
     files = downloaded("cifar10", _URL, _ARCHIVE, instead, processor=unpack)
     return next(Path(file).parent for file in files if file.endswith("test_batch.bin"))

@@ -5,8 +5,8 @@ Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI repository
 
 import numpy as np
 
+from tele_jax._extras import import_extra
 from tele_jax.tasks.datasets._dataset import Dataset
-from tele_jax.tasks.datasets._files import import_extra
 
 
 def digits() -> Dataset:
@@ -21,7 +21,7 @@ def digits() -> Dataset:
     >>> digits().train_inputs.shape, digits().test_inputs.shape
     ((1437, 8, 8, 1), (360, 8, 8, 1))
     """
-    bunch = import_extra("sklearn.datasets").load_digits()
+    bunch = import_extra("datasets", "sklearn.datasets", "experiments").load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)
     train, test = np.split(np.random.default_rng(0).permutation(len(labels)), [1437])

@@ -1,20 +1,10 @@
-"""Packages and files that only the loaders need."""
+"""Files that only the loaders need."""
 
 import hashlib
-import importlib
 from pathlib import Path
 from typing import Any
 
-
-def import_extra(module: str) -> Any:
-    """Import what only the experiments need."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"datasets: {module} cannot be imported; "
-            'pip install "tele_jax[experiments]".'
-        ) from error
+from tele_jax._extras import import_extra
 
 
 def sha256(path: Path) -> str:
@@ -41,7 +31,7 @@ def downloaded(who: str, url: str, digest: str, instead: str, **options: Any) ->
       ValueError: it is not the official file; nothing is kept then.
       ImportError: pooch is missing.
     """
-    pooch = import_extra("pooch")
+    pooch = import_extra("datasets", "pooch", "experiments")
     advice = f"nothing was kept. Try again, or {instead} and set TELE_JAX_DATA=<dir>."
     try:
         return pooch.retrieve(

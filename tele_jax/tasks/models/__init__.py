@@ -9,6 +9,7 @@ from tele_jax.tasks.models.dense import Softmax as Softmax
 from tele_jax.tasks.models.holders import Linen as Linen
 from tele_jax.tasks.models.holders import Model as Model
 from tele_jax.tasks.models.holders import Nnx as Nnx
+from tele_jax.tasks.models.layers import GroupNorm as GroupNorm
 from tele_jax.tasks.models.lenet import LeNet as LeNet
 from tele_jax.tasks.models.mixer import Mixer as Mixer
 from tele_jax.tasks.models.named import by_name as by_name

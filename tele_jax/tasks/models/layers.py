@@ -56,10 +56,22 @@ def conv(features: int, size: int = 3, stride: int = 1, **options: Any) -> nn.Co
 class GroupNorm(nn.Module):
     """``nn.GroupNorm`` with epsilon 1e-5, as in PyTorch, for maps in any layout.
 
-    As there, shorter numbers than float32 are normalised in float32.
+    y = γ (x − E[x]) / √(Var x + ε) + β, mean and variance of an example's group of
+    channels. As in flax, shorter numbers than float32 are normalised in float32.
+
+    Source: Wu & He, *Group Normalization*, ECCV 2018, arXiv 1803.08494.
+
+    >>> import jax
+    >>> maps = jnp.arange(16.0).reshape(1, 2, 2, 4)
+    >>> found, _ = GroupNorm(2).init_with_output(jax.random.key(0), maps)
+    >>> norm = nn.GroupNorm(2, epsilon=1e-5)
+    >>> same, _ = norm.init_with_output(jax.random.key(0), maps)
+    >>> bool(jnp.allclose(found, same, atol=1e-5))
+    True
     """
 
     num_groups: int
+    """Groups of channels; divides their number."""
     layout: str = "BHWC"
     """The axes of the maps: batch, height, width and channels, in their order."""
 
