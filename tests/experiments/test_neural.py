@@ -213,7 +213,7 @@ def test_two_cells_of_a_name_are_refused(folder, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"graphs": "rings"}, "got graph 'rings', did you mean 'ring'?"),
+        ({"graphs": "rings"}, "complete; did you mean 'ring'?"),
         ({"graphs": "Base2"}, "did you mean 'Base-2'?"),
         ({"model": "lennet"}, "did you mean 'lenet'"),
         ({"num_active": "7"}, "num_active=7, expected at most num_nodes=6"),
