@@ -44,14 +44,26 @@ def mix(mixing: AnyMixing, slots: Slots, routes: Routes | None = None) -> Slots:
     >>> mix(graphs.complete(2).at(0), jnp.array([[0.0], [4.0]])).tolist()
     [[2.0], [2.0]]
     """
-    if routes is not None and isinstance(mixing, Mixing):
-        return exchange(routes, mixing.weights, slots)
+    if routes is not None:
+        return _by_routes(mixing, slots, routes)
     function, operand = _form(mixing)
     apply = functools.partial(function, operand)
     # Among many devices every piece would travel by itself.
     if not (devices.are_many() or devices.is_shared_by_runs()):
         apply = functools.partial(over_columns, function, operand)
     return jax.tree.map(apply, slots)
+
+
+def _by_routes(mixing: Any, slots: Slots, routes: Routes) -> Slots:
+    """Of senders that choose nothing: a ``Mixing``, or several one after the other."""
+    if isinstance(mixing, Mixing):
+        return exchange(routes, mixing.weights, slots)
+
+    def one_round(slots: Slots, one: tuple[Array, Array]) -> tuple[Slots, None]:
+        weights, due = one
+        return exchange(Routes(routes.each, due), weights, slots), None
+
+    return jax.lax.scan(one_round, slots, (mixing.rounds.weights, routes.due))[0]
 
 
 def _form(mixing: AnyMixing) -> tuple[Callable[..., Array], Any]:

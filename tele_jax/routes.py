@@ -8,7 +8,6 @@ each becomes one collective-permute.
 """
 
 import functools
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,9 +26,7 @@ from tele_jax.devices import AXIS
 MAX_UNROLLED = 16
 """Longest sum of row-gathers written out: compile time grows with its length."""
 _MAX_ROUNDS = 64
-"""Longest period whose rounds are written out as branches of one program."""
-_PLANNED: dict[int, "dict[int, tuple[Route, ...] | None]"] = {}
-"""Number of an array of senders, and of devices, to what was planned for them."""
+"""So many different rounds are written out as branches of one program."""
 
 
 @struct.dataclass
@@ -56,46 +53,30 @@ class Route:
 
 @struct.dataclass
 class Routes:
-    """The routes of all rounds of a period, and which of them is due."""
+    """The routes of all different rounds, and which of them is due."""
 
     each: tuple[Route, ...]
     due: Array
-    """int32[]"""
+    """int32[]; of several rounds one after the other, int32[times]."""
 
 
-def plan(senders: Array, num_devices: int) -> tuple[Route, ...] | None:
-    """The routes of a periodic schedule.
-
-    What was planned for an array is remembered as long as the array lives, as every
-    chunk of a long run asks anew.
+def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
+    """The routes of some rounds.
 
     Args:
-      senders: int32[p, m, k], as in ``Periodic``; not traced.
+      senders: int[r, m, k], who is heard in each of them, as in ``Mixing``.
       num_devices: D, which share the k slots.
 
     Returns:
       One route for every round; None where XLA may as well bring all models to all
-      devices: D does not divide k, the routes would bring as many, or the period is
-      too long to be written out.
+      devices: D does not divide k, the routes would bring as many, or the rounds are
+      too many to be written out.
 
-    >>> ring = jnp.stack([(jnp.arange(8) + shift) % 8 for shift in (0, 1, -1)])
+    >>> ring = np.stack([(np.arange(8) + shift) % 8 for shift in (0, 1, -1)])
     >>> (route,) = plan(ring[None], 2)
     >>> [(leg.distance, leg.rows.tolist()) for leg in route.legs]
     [(1, [[0, 3], [0, 3]])]
     """
-    number = id(senders)  # arrays have no hash
-    if number not in _PLANNED:
-        _PLANNED[number] = {}
-        weakref.finalize(senders, _PLANNED.pop, number)
-    of_array = _PLANNED[number]
-    if num_devices not in of_array:
-        # Within somebody's jit, arrays made here would be its tracers, and not last.
-        with jax.ensure_compile_time_eval():
-            of_array[num_devices] = _plan(np.asarray(senders), num_devices)
-    return of_array[num_devices]
-
-
-def _plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
     num_rounds, _, num_slots = senders.shape
     alone = num_devices == 1
     if alone or num_slots % num_devices or num_rounds > _MAX_ROUNDS:
@@ -109,7 +90,7 @@ def _plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
 def models_received(route: Route) -> int:
     """How many models every device receives from others in that round.
 
-    >>> swap = jnp.array([[1, 0, 3, 2]])
+    >>> swap = np.array([[1, 0, 3, 2]])
     >>> models_received(plan(swap[None], 2)[0])
     0
     """

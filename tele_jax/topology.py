@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from tele_jax._routing import Routed
 from tele_jax._types import Array
 from tele_jax.mixing import AnyMixing, Mixing, matrix, unstack
-from tele_jax.routes import Route, Routes
+from tele_jax.routes import Routes
 
 _TOLERANCE = 1e-5
 """How far a column or row sum may be from 1: matrices given in float32 pass."""
@@ -50,8 +51,6 @@ class Periodic:
     """int32[p, m, k]"""
     weights: Array
     """float32[p, m, k]"""
-    routes: tuple[Route, ...] | None = None
-    """Of every round, where devices share the slots; ``simulate`` plans them."""
 
     @property
     def num_slots(self) -> int:
@@ -83,15 +82,16 @@ def routes_of(topology: Topology, t: Array | int) -> Routes | None:
 
     Returns:
       ``Routes``, where ``simulate`` planned some: under a ``slot_mesh`` whose devices
-      divide the k slots of a ``Periodic``. Else None, and XLA brings all models to all
-      devices.
+      divide the k slots of a topology with a period. Else None, and XLA brings all
+      models to all devices.
 
     >>> from tele_jax import graphs
     >>> routes_of(graphs.ring(8), 0) is None  # no mesh
     True
     """
-    each = getattr(topology, "routes", None)
-    return None if each is None else Routes(each, jnp.mod(t, len(each)))
+    if not isinstance(topology, Routed):
+        return None
+    return Routes(topology.each, topology.due[jnp.mod(t, len(topology.due))])
 
 
 def from_matrices(

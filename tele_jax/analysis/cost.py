@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tele_jax._routing import planned
 from tele_jax.mixing import AnyMixing, Push, RankOne, Repeated, num_slots, unstack
-from tele_jax.routes import models_received, plan
-from tele_jax.topology import Periodic, Topology
+from tele_jax.routes import models_received
+from tele_jax.topology import Topology
 
 
 class Degrees(NamedTuple):
@@ -45,10 +46,9 @@ def models_between_devices(topology: Topology, num_devices: int) -> np.ndarray:
     """Models that every device receives from others in a round of gossip.
 
     That many times the bytes of a model, over the bandwidth of a link, is the time a
-    round spends on its way at least. On a graph that is written down only models that
-    slots of other devices hear move; a mean is one all-reduce, 2 (D − 1) / D models; in
-    other rounds (random, repeated, relabelled, or where D does not divide k) all k
-    models go everywhere.
+    round spends on its way at least. On a graph with a period only models that slots of
+    other devices hear move; a mean is one all-reduce, 2 (D − 1) / D models; in other
+    rounds (random, or where D does not divide k) all k models go everywhere.
 
     Args:
       topology: any.
@@ -63,8 +63,9 @@ def models_between_devices(topology: Topology, num_devices: int) -> np.ndarray:
     >>> models_between_devices(graphs.complete(64), 8).tolist()
     [1.75]
     """
-    if type(topology) is Periodic and (routes := plan(topology.senders, num_devices)):
-        return np.array([float(models_received(route)) for route in routes])
+    if (found := planned(topology, num_devices)) is not None:
+        received = np.array([float(models_received(route)) for route in found.each])
+        return received[np.asarray(found.due)].reshape(len(found.due), -1).sum(1)
     rounds = jnp.arange(topology.period or 1, dtype=jnp.int32)
     mixings = unstack(jax.vmap(topology.at)(rounds))
     return np.array([_through_all(mixing, num_devices) for mixing in mixings])

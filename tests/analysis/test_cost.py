@@ -62,6 +62,9 @@ def test_the_number_of_rounds_can_be_said():
         (graphs.torus(8, 8), [16]),
         (graphs.complete(32), [1.75]),
         (graphs.repeat(graphs.complete(32), 3), [5.25]),
+        (graphs.lazy(graphs.ring(32)), [2]),
+        (graphs.repeat(graphs.ring(32), 3), [6]),
+        (graphs.repeat(graphs.one_peer_exponential(32), 2), [3, 8, 5, 6, 8]),
         (graphs.random_matching(32, KEY), [28]),
         (graphs.ring(33), [28]),  # eight devices do not divide 33: one has five
         (graphs.star(32), [28]),
