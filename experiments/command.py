@@ -38,8 +38,9 @@ class Options:
     force: bool = False
     """Throw away what is in --run."""
     override: Annotated[tuple[str, ...], default("none")] = ()
-    """Settings that may differ from those that the resumed run was begun with; code,
-    device or a package may be among them. Safe is what changes no number."""
+    """Settings that may differ from those that the resumed run was begun with, such as
+    recipe.slots_at_once; code, device or a package may be among them. Safe is what
+    changes no number."""
     progress: Annotated[bool, default("they are shown")] = True
     """Hide the progress bars."""
     device: Literal["best", "cpu", "gpu", "tpu"] = "best"
@@ -97,6 +98,8 @@ def run(
         kept = "nothing was written"
         if place is not None and place.exists():
             kept = f"go on with the same flags and --run {place} --resume"
+            if options.force or options.results is not None:
+                kept += ", in place of --force and --results"
         print(f"{name}: interrupted; {kept}.", file=sys.stderr)
         sys.exit(143 if isinstance(stopped, _Terminated) else 130)
 
@@ -112,10 +115,12 @@ def _terminable() -> Iterator[None]:
     def end(*_: Any) -> None:
         raise _Terminated
 
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGTERM)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or before in (signal.SIG_IGN, None):
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

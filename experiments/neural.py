@@ -193,6 +193,7 @@ def cells(config: Config) -> list[Cell]:
 
 def run_study(config: Config, folder: Folder) -> None:
     """Train all cells, and write their tables and figures."""
+    folder.refuse_other_tables(neural_cells.common(config))
     dataset, notes = neural_data.load(config.dataset)
     images = neural_data.images(config, dataset)
     tasks = {alpha: neural_data.tasks(config, images, alpha) for alpha in config.alphas}

@@ -102,18 +102,18 @@ def run(
     chosen = dataclasses.replace(cell, num_active=_active(config, cell, on, folder))
     rate = _rate(config, chosen, on, folder)
     key = {
-        **_deciding(config, chosen),
-        "epochs": config.epochs,
-        "num_seeds": config.num_seeds,
+        **common(config),
+        **dataclasses.asdict(chosen),
         "rate": rate,
-        "rates": config.rates,
         "label": chosen.label,
         "notes": notes,
     }
     each = rounds_per_epoch(config, chosen, on.test)
     length = neural_runs.Length(config.epochs, each)
     method = build(config, chosen, length.num_rounds)
-    groups = _groups(config, chosen, seeds_per_program, digest_of(key))
+    name = f"{chosen.label}, α={cell.alpha:g}"
+    run_name = f"{name}, {digest_of(key)}"
+    groups = _groups(config, name, run_name, seeds_per_program)
 
     def compute() -> list[dict[str, Any]]:
         rows = []
@@ -121,14 +121,13 @@ def run(
             rows += neural_runs.train(method, on.test, rate, group, length, folder)
         return rows
 
-    folder.table(f"{chosen.label}, α={cell.alpha:g}", key, compute)
+    folder.table(name, key, compute)
     # Only now: until a cell is kept, its runs are what a killed study goes on from.
-    for group in groups:
-        folder.forget(group.name)
+    folder.forget(run_name)
 
 
 def _groups(
-    config: "Config", cell: Cell, seeds_per_program: int, digest: str
+    config: "Config", label: str, name: str, seeds_per_program: int
 ) -> list[neural_runs.Group]:
     """The seeds of a cell, as many at a time as one program trains."""
     count = config.num_seeds
@@ -136,23 +135,31 @@ def _groups(
     for first in range(0, count, seeds_per_program):
         last = min(first + seeds_per_program, count)
         which = f"seed {last}" if last - first == 1 else f"seeds {first + 1} to {last}"
-        label = f"{cell.label}, α={cell.alpha:g}, {which} of {count}"
+        told = f"{which} of {count}"
         seeds = np.arange(first, last) + 1_000_000 * (config.seed + 1)
-        groups.append(neural_runs.Group(seeds, label, f"{label}, {digest}"))
+        group = neural_runs.Group(seeds, f"{label}, {told}", f"{name}, {told}")
+        groups.append(group)
     return groups
 
 
-def _deciding(config: "Config", cell: Cell) -> dict[str, Any]:
-    """What decides the numbers of a run of a cell, but its length and step size."""
+def common(config: "Config") -> dict[str, Any]:
+    """What decides the numbers of all cells."""
+    names = ("epochs", "num_seeds", "rates", "tuning_epochs")
+    return {**_setting(config), **{name: getattr(config, name) for name in names}}
+
+
+def _setting(config: "Config") -> dict[str, Any]:
+    """What decides the numbers of a run, but its method, length and step size."""
     names = ("dataset", "model", "num_nodes", "validation", "seed")
     recipe = dataclasses.asdict(config.recipe)
     for name in CHANGE_NOTHING:
         del recipe[name]
-    return {
-        **{name: getattr(config, name) for name in names},
-        **recipe,
-        **dataclasses.asdict(cell),
-    }
+    return {**{name: getattr(config, name) for name in names}, **recipe}
+
+
+def _deciding(config: "Config", cell: Cell) -> dict[str, Any]:
+    """What decides the numbers of a run of a cell, but its length and step size."""
+    return {**_setting(config), **dataclasses.asdict(cell)}
 
 
 def _active(config: "Config", cell: Cell, on: Tasks, folder: Folder) -> int:

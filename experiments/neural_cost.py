@@ -36,15 +36,17 @@ class Needed(NamedTuple):
 
     models: int
     """With their momentum, twice: also what a chunk of rounds is resumed from."""
-    work: int
-    """Activations and gradients."""
+    step: int
+    """Activations and gradients of the slots that step at the same time."""
+    evaluation: int
+    """Activations where one model is evaluated."""
     data: int
     """Of the test and the validation task."""
 
     @property
     def of_seed(self) -> int:
-        """What every seed needs for itself."""
-        return self.models + self.work
+        """What every seed needs for itself; steps and evaluations take turns."""
+        return self.models + max(self.step, self.evaluation)
 
 
 class Plan(NamedTuple):
@@ -83,9 +85,9 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     if wanted > fitting:
         total = needed.data + wanted * needed.of_seed
         raise ValueError(
-            f"this needs about {machine.bytes_told(total)} ({wanted} at a time of the "
-            f"seeds, each {_told(needed)}), the device has "
-            f"{machine.bytes_told(available)}; {_remedy(needed, wanted, available)}."
+            f"{wanted} of {config.num_seeds} seeds at a time need about "
+            f"{machine.bytes_told(total)} ({_told(needed)}), a device has "
+            f"{machine.bytes_told(available)}; {_remedy(needed, available)}."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)
     of_core = _CPU_FLOPS.get(config.model, _CPU_FLOPS_OF_OTHERS)
@@ -123,9 +125,9 @@ def text(config: "Config", plan: Plan) -> str:
         f"{plan.gradients:,} gradients of {config.recipe.batch_size} images, "
         f"{_operations(plan.flops)} each: {long} at {_operations(plan.speed)}/s, and "
         "compiling.\n"
-        f"Memory of a seed: about {_told(plan.needed)}, of "
-        f"{machine.bytes_told(plan.available)}; {plan.seeds_per_program} of "
-        f"{config.num_seeds} seeds at a time."
+        f"Memory on a device, of {machine.bytes_told(plan.available)}: about "
+        f"{_told(plan.needed)}; {plan.seeds_per_program} of {config.num_seeds} seeds "
+        "at a time."
     )
 
 
@@ -149,22 +151,28 @@ def _needed(config: "Config", cell: Cell, on: Tasks, params: Any) -> Needed:
     algorithm = neural_cells.build(config, cell, 1)(0.1)
     platform = machine.device().platform
     found = tele.analysis.memory(algorithm, on.test, params, platform)
-    slots, validation = cell.num_active, on.validation.test_inputs.nbytes
-    own = -(-slots // machine.num_sharing(slots))
-    step = found.step * min(own, found.slots_at_once) // found.slots_at_once
+    slots = cell.num_active
+    sharing = machine.num_sharing(slots)
+    stepping = min(-(-slots // sharing), found.slots_at_once)
     return Needed(
-        models=2 * found.state * own // slots,
-        work=max(step, found.evaluation),
-        data=found.data + validation,
+        # Where the devices do not divide the slots, each holds all models.
+        models=2 * found.state // (sharing if slots % sharing == 0 else 1),
+        step=found.step * stepping // found.slots_at_once,
+        evaluation=found.evaluation,
+        data=found.data + on.validation.test_inputs.nbytes,
     )
 
 
-def _remedy(needed: Needed, seeds: int, available: int) -> str:
+def _remedy(needed: Needed, available: int) -> str:
     """What to change where it does not fit."""
     if needed.data + needed.of_seed <= available:
-        return f"lower --seeds-per-program from {seeds}"
+        return "lower --seeds-per-program"
+    if needed.data > available:
+        return "take a smaller --dataset"
     if needed.data + needed.models > available:
         return "lower --num-nodes or take a smaller --model"
+    if needed.data + needed.models + needed.evaluation > available:
+        return "take a smaller --model, which is evaluated on many images at a time"
     return (
         "lower --batch-size, or give --slots-at-once or --examples-at-once, or to a "
         "deep model --remat"
@@ -172,8 +180,9 @@ def _remedy(needed: Needed, seeds: int, available: int) -> str:
 
 
 def _told(needed: Needed) -> str:
+    work = max(needed.step, needed.evaluation)
     return (
-        f"{machine.bytes_told(needed.models)} of models and momentum, "
-        f"{machine.bytes_told(needed.work)} of activations and "
-        f"{machine.bytes_told(needed.data)} of data"
+        f"{machine.bytes_told(needed.data)} of data and, for each seed, "
+        f"{machine.bytes_told(needed.models)} of models and momentum and "
+        f"{machine.bytes_told(work)} of activations"
     )

@@ -41,7 +41,7 @@ class CellResult:
 
 
 def read(folder: Path) -> list[CellResult]:
-    """All cells of a study, in the order of a study.
+    """All cells of a study, by split, method and graph, ablations at the end of each.
 
     Raises:
       ValueError: there are none, or a file is none of them.

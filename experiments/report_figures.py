@@ -11,6 +11,8 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 from tele_jax.plot import colours, style
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from experiments.report import CellResult
 
 _COUNTS = {
@@ -96,9 +98,11 @@ def _curve(axes: Axes, cell: "CellResult", column: str, colour: Any) -> None:
 
 
 def _logarithmic(axes: Axes) -> None:
-    """An axis that is readable over one power of ten, and over four."""
+    """An axis with names for a few numbers, over one power of ten or several."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_xlim()
+    few = (1, 2, 5) if high < 100 * low else (1, 3)
+    axes.xaxis.set_major_locator(LogLocator(subs=few))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -127,21 +131,8 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
             for cell in cells:
                 if cell.settings["alpha"] != alpha:
                     continue
-                place, last = labels.index(cell.label), cell.last
-                axes.plot(
-                    100 * last["accuracy"],
-                    [place] * len(last),
-                    "o",
-                    color=by_method[_method(cell)],
-                    alpha=0.6,
-                )
-                axes.errorbar(
-                    100 * last["final_slot_accuracy_mean"].mean(),
-                    place + 0.25,
-                    xerr=100 * last["final_slot_accuracy_sd"].mean(),
-                    color="#707070",
-                    marker="|",
-                )
+                place = labels.index(cell.label)
+                _row(axes, cell.last, place, by_method[_method(cell)])
             axes.set(title=f"α = {alpha:g}", xlabel="test accuracy at the end, %")
             axes.set_yticks(range(len(labels)), labels)
         panels[0, 0].set_ylim(len(labels) - 0.4, -0.6)
@@ -151,6 +142,19 @@ def _final(cells: Sequence["CellResult"]) -> Figure:
             fontsize="small",
         )
     return figure
+
+
+def _row(axes: Axes, last: "pd.DataFrame", place: int, colour: Any) -> None:
+    """A method at the end: its seeds, and what its slots have in common."""
+    accuracy = 100 * last["accuracy"]
+    axes.plot(accuracy, [place] * len(last), "o", color=colour, alpha=0.6)
+    axes.errorbar(
+        100 * last["final_slot_accuracy_mean"].mean(),
+        place + 0.25,
+        xerr=100 * last["final_slot_accuracy_sd"].mean(),
+        color="#707070",
+        marker="|",
+    )
 
 
 def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:

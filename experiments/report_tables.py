@@ -34,10 +34,11 @@ def _recipe(one: dict[str, Any]) -> str:
         f"{_counted(steps, 'step')} between gossips" if steps > 1 else "",
         f"{'Nesterov ' if one['nesterov'] else ''}momentum {one['momentum']:g}",
         f"weight decay {decay:g}" if decay else "",
-        f"{one['schedule']} schedule",
+        f"{one['schedule']} schedule"
+        + (f" after {one['warm_up']:g} warm-up" if one["schedule"] == "cosine" else ""),
         f"{one['validation']:.3g} of the images for validation",
         _counted(one["num_seeds"], "seed"),
-        f"computed in {one['compute_dtype']}",
+        f"computed in {one.get('compute_dtype', 'float32')}",
     ]
     return ", ".join(filter(None, told)) + "."
 

@@ -90,31 +90,37 @@ class Folder:
           name: of the cell, for people.
           key: what decides the rows; JSON can write it.
           compute: what gives the rows, mappings of equal keys.
-
-        Raises:
-          ValueError: there is a cell of this name with another key.
         """
         text = json.dumps(key, sort_keys=True)
-        cells = self.path / "cells"
-        path = cells / f"{_slug(name)}-{digest_of(key)}.parquet"
+        path = self.path / "cells" / f"{_slug(name)}-{digest_of(key)}.parquet"
         if path.exists():
             return
-        for other in cells.glob(f"{_slug(name)}-{'[0-9a-f]' * 12}.parquet"):
-            before = json.loads(pq.read_schema(other).metadata[b"cell"])
-            found = differences(before, json.loads(text)).items()
-            told = [
-                f"{field} was {old} and is now {new}" for field, (old, new) in found
-            ]
-            raise ValueError(
-                f"{other} holds this cell with other settings ({'; '.join(told)}); "
-                "remove it, or name another folder."
-            )
         rows = compute()
         names = dict.fromkeys(column for row in rows for column in row)
         table = pa.table({name: [row.get(name) for row in rows] for name in names})
         table = table.replace_schema_metadata({"cell": text})
         with _whole(path) as file:
             pq.write_table(table, file)
+
+    def refuse_other_tables(self, common: Mapping[str, Any]) -> None:
+        """Do not mix rows of one study with those of another.
+
+        Args:
+          common: what the keys of all tables have in common.
+
+        Raises:
+          ValueError: there is a table with something else; with what.
+        """
+        for path in sorted((self.path / "cells").glob("*.parquet")):
+            key = json.loads(pq.read_schema(path).metadata[b"cell"])
+            before = {name: key.get(name) for name in common}
+            found = differences(before, common).items()
+            told = [f"{name} was {old} and is now {new}" for name, (old, new) in found]
+            if told:
+                raise ValueError(
+                    f"{path} is of another study ({'; '.join(told)}); remove it, or "
+                    "name another folder."
+                )
 
     def directory(self, name: str, data: Any = None) -> RunDirectory:
         """Where ``drive`` keeps a run of the study."""
@@ -123,8 +129,13 @@ class Folder:
         )
 
     def forget(self, name: str) -> None:
-        """Remove the directory of a run whose results are kept elsewhere."""
-        shutil.rmtree(self.path / "runs" / _slug(name), ignore_errors=True)
+        """Remove the directories of runs whose results are kept elsewhere.
+
+        Those of this name, and of longer ones that begin with it.
+        """
+        for path in (self.path / "runs").glob("*"):
+            if path.name == _slug(name) or path.name.startswith(f"{_slug(name)}-"):
+                shutil.rmtree(path)
 
 
 @contextlib.contextmanager

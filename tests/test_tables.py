@@ -122,7 +122,11 @@ def test_what_is_not_installed_is_told(monkeypatch):
 
 @pytest.mark.parametrize(
     ("what", "needs", "extra"),
-    [("plot", "matplotlib", "plot"), ("driver", "tqdm.auto", "experiments")],
+    [
+        ("plot", "matplotlib", "plot"),
+        ("driver", "tqdm.auto", "experiments"),
+        ("runs", "filelock", "experiments"),
+    ],
 )
 def test_what_is_not_installed_is_told_where_it_is_imported(
     monkeypatch, what, needs, extra

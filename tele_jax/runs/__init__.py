@@ -3,6 +3,7 @@
 Needs the extra ``experiments``; ``import tele_jax`` does not import it.
 """
 
+from tele_jax.runs import _needed as _needed
 from tele_jax.runs.directory import RunDirectory as RunDirectory
 from tele_jax.runs.directory import open_folder as open_folder
 from tele_jax.runs.provenance import config_to_json as config_to_json

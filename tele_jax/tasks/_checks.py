@@ -13,12 +13,13 @@ from tele_jax.tasks.partition import Partition
 
 def check_model(model: Any) -> None:
     if not hasattr(model, "apply") or any(
-        not isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(model)
+        not (hasattr(leaf, "shape") and hasattr(leaf, "dtype"))
+        for leaf in jax.tree.leaves(model)
     ):
         raise ValueError(
             f"classification: got a model of type {type(model).__name__}, expected a "
             "pytree of arrays with apply(params, inputs) -> logits; wrap a flax module "
-            "in tele_jax.tasks.models.Linen."
+            "in Linen or Nnx of tele_jax.tasks.models."
         )
 
 
@@ -59,16 +60,6 @@ def check_part(part: str, inputs: np.ndarray, labels: np.ndarray) -> None:
         raise ValueError(
             f"classification: the {part} labels are {labels.dtype} from {labels.min()} "
             "up, expected integers from 0 up; number the classes."
-        )
-
-
-def check_alike(dataset: Dataset) -> None:
-    """Refuse a test part that no model of the training part takes."""
-    trained, tested = dataset.train_inputs.shape[1:], dataset.test_inputs.shape[1:]
-    if trained != tested:
-        raise ValueError(
-            f"classification: training inputs are of shape {trained}, test inputs of "
-            f"shape {tested}; give both one shape."
         )
 
 

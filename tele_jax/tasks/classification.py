@@ -10,7 +10,6 @@ from flax import struct
 from tele_jax._types import Array, Key, Params
 from tele_jax.tasks._blocks import mean_value_and_grad, weighted_total
 from tele_jax.tasks._checks import (
-    check_alike,
     check_augment,
     check_block,
     check_dtype,
@@ -190,9 +189,9 @@ def classification(
         model computes in the type of its parameters and inputs.
 
     Raises:
-      ValueError: a number, type or label is out of range, a node is empty, test inputs
-        have another shape, the partition is not one of this dataset, the model is not a
-        pytree, or there are no images to augment.
+      ValueError: a number, type or label is out of range, a node is empty, the
+        partition is not one of this dataset, the model is not a pytree, or there are no
+        images to augment.
 
     >>> from tele_jax.tasks import datasets, partition
     >>> @struct.dataclass
@@ -213,7 +212,6 @@ def classification(
     check_model(model)
     check_part("training", dataset.train_inputs, dataset.train_labels)
     check_part("test", dataset.test_inputs, dataset.test_labels)
-    check_alike(dataset)
     num_examples = len(dataset.train_labels)
     check_partition(partition, num_examples)
     check_augment(augment, dataset)

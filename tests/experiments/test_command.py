@@ -17,7 +17,10 @@ from tele_jax.runs import load_config
 from tests.experiments.commands import refused
 from tests.experiments.test_quickstart import SMALL
 
-STUDIES = ("quickstart", "consensus", "synthetic", "interior_k", "benchmark")
+STUDIES = (
+    *("quickstart", "neural", "consensus", "synthetic", "interior_k", "many_nodes"),
+    *("heterogeneous_network", "benchmark"),
+)
 WORDS = [word for pair in SMALL.items() for word in pair]
 
 
@@ -78,6 +81,19 @@ def test_a_killed_study_goes_on_where_it_was(monkeypatch, tmp_path, capsys):
     tables = [pq.read_table(folder / "metrics.parquet") for folder in (whole, killed)]
     assert tables[0].equals(tables[1])
     assert load_config(killed / "config.json", quickstart.Config).num_nodes == 6
+
+
+def test_sigterm_within_a_run_ends_a_study_in_words(monkeypatch, tmp_path, capsys):
+    drive = quickstart.tuning.driver.drive
+
+    def deadly(*args, **settings):
+        end = [lambda chunk: signal.raise_signal(signal.SIGTERM)]
+        return drive(*args, **settings, callbacks=end)
+
+    monkeypatch.setattr(quickstart.tuning.driver, "drive", deadly)
+    words = ("--run", tmp_path / "run", "--force")
+    told = refused("quickstart", capsys, lambda: call(monkeypatch, *words), 143)
+    assert f"--run {tmp_path / 'run'} --resume, in place of --force" in told
 
 
 def test_sigterm_ends_a_study_in_words(monkeypatch, tmp_path, capsys):

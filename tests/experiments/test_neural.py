@@ -87,14 +87,16 @@ def test_what_is_done_is_not_done_again(folder, monkeypatch, tmp_path):
     assert not any((again / "runs").iterdir())  # no checkpoints of what is done
 
 
-def test_a_study_goes_on_with_less_memory(folder, monkeypatch, tmp_path):
+def test_a_study_goes_on_with_less_memory(folder, monkeypatch, tmp_path, capsys):
     """Slots at a time change no number, so what is done is done."""
     again = tmp_path / "again"
     shutil.copytree(folder, again)
     before = {path: path.stat().st_mtime_ns for path in (again / "cells").iterdir()}
     fewer = {"slots_at_once": "1"}
-    with pytest.raises(SystemExit):
-        run(monkeypatch, again, "--resume", **fewer)
+    line = refused(
+        "neural", capsys, lambda: run(monkeypatch, again, "--resume", **fewer)
+    )
+    assert "(override recipe.slots_at_once)" in line
     words = ("--resume", "--override", "recipe.slots_at_once")
     run(monkeypatch, again, *words, **fewer)
     after = {path: path.stat().st_mtime_ns for path in (again / "cells").iterdir()}
@@ -105,11 +107,10 @@ def test_cells_of_another_recipe_are_not_mixed(folder, monkeypatch, tmp_path, ca
     again = tmp_path / "again"
     shutil.copytree(folder, again)
     before = set(again.rglob("*.parquet"))
-    words = ("--resume", "--override", "recipe")
-    line = refused(
-        "neural", capsys, lambda: run(monkeypatch, again, *words, momentum="0.5")
-    )
-    assert "holds this cell with other settings (momentum was 0.9 and is now" in line
+    words = ("--resume", "--override", "recipe", "rates")
+    other = {"momentum": "0.5", "rates": "0.01"}
+    line = refused("neural", capsys, lambda: run(monkeypatch, again, *words, **other))
+    assert "is of another study (momentum was 0.9 and is now 0.5; rates was" in line
     assert set(again.rglob("*.parquet")) == before
 
 

@@ -42,7 +42,8 @@ def test_the_recipe_is_told():
     }
     assert _recipe(settings) == (
         "digits, mlp, n = 6, 1 epoch, batch 32, no augmentation, momentum 0.9, cosine "
-        "schedule, 0.1 of the images for validation, 2 seeds, computed in float32."
+        "schedule after 0.02 warm-up, 0.1 of the images for validation, 2 seeds, "
+        "computed in float32."
     )
     other = dataclasses.asdict(
         Recipe(

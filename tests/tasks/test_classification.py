@@ -287,7 +287,6 @@ def _with(model, batch_size=2):
         (_spoilt(train_labels=np.arange(9)), r"training part has 10 inputs .* \(9,\)"),
         (_spoilt(test_labels=np.ones((5, 2), int)), r"test part has 5 .* \(5, 2\)"),
         (_spoilt(train_labels=np.arange(10) - 1), "training labels are int64 from -1"),
-        (_spoilt(test_inputs=np.ones((5, 3))), r"shape \(2, 2\), test inputs of shape"),
         (_spoilt(test_labels=np.ones(5)), "test labels are float64 from 1.0"),
         (_split([[0, 1], [2, 3]], [2, 0]), "node 1 owns 0 examples, expected 1 to 2"),
         (_split([[0, 1], [2, 3]], [3, 1]), "node 0 owns 3 examples, expected 1 to 2"),

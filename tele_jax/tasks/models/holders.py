@@ -62,7 +62,7 @@ class Linen:
     def _check_signature(self) -> None:
         try:
             inspect.signature(self.module.__call__).bind(None)
-        except TypeError as error:
+        except (AttributeError, TypeError) as error:
             raise ValueError(
                 f"Linen: {type(self.module).__name__} cannot be called with inputs "
                 f"alone ({error}). Training and evaluation are the same here, without "
@@ -97,19 +97,16 @@ class Nnx:
         """Logits ``[b, classes]`` of inputs ``[b, ...]``.
 
         Raises:
-          ValueError: the parameters are not those of this module, or it does not take
-            inputs of this shape.
+          ValueError: the parameters are not those of this module.
         """
         graph, state = nnx.eval_shape(lambda: self._split(jax.random.key(0)))
         _check_params("Nnx", params, nnx.to_pure_dict(state))
         nnx.replace_by_pure_dict(state, params)
         try:
             return nnx.merge(graph, state)(inputs)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"Nnx: the module does not take inputs of shape {inputs.shape} "
-                f"({str(error).splitlines()[0]}); make it for these."
-            ) from error
+        except Exception as error:
+            error.add_note(f"Nnx: the module was given inputs of shape {inputs.shape}.")
+            raise
 
     def _split(self, key: Key) -> tuple[nnx.GraphDef, nnx.State]:
         graph, state, *rest = nnx.split(self.factory(nnx.Rngs(key)), nnx.Param, ...)
@@ -132,9 +129,17 @@ def _refuse_layers(
     if isinstance(layer, nn.BatchNorm):
         _refuse_others("Linen", {"BatchNorm"})
     if isinstance(layer, nn.Dropout) and layer.rate > 0:
-        given = args[1] if len(args) > 1 else kwargs.get("deterministic")
-        if not (layer.deterministic or given):
-            _refuse_others("Linen", {"Dropout that drops"})
+        deterministic, rng = (*args, None, None)[1:3]
+        if not (
+            layer.deterministic
+            or deterministic
+            or kwargs.get("deterministic")
+            or kwargs.get("rng", rng) is not None
+        ):
+            raise ValueError(
+                "Linen: the module has Dropout, which would need random numbers that "
+                "nothing gives it; leave it out, or make it deterministic."
+            )
     return call(*args, **kwargs)
 
 
@@ -143,8 +148,7 @@ def _refuse_others(who: str, kinds: set[str]) -> None:
         raise ValueError(
             f"{who}: the module holds {', '.join(sorted(kinds))}, expected parameters"
             " only: gossip averages these, and would leave running statistics behind"
-            " that then fit no model; use GroupNorm in place of BatchNorm, and no"
-            " Dropout."
+            " that then fit no model; use GroupNorm in place of BatchNorm."
         )
 
 

@@ -46,15 +46,27 @@ def batch_normalised(rngs):
     [
         (Linen(Ending(nn.BatchNorm(use_running_average=False))), "Linen.*BatchNorm"),
         (Linen(Ending(nn.BatchNorm())), "Linen.*BatchNorm"),
-        (Linen(Ending(nn.Dropout(0.1, deterministic=False))), "Linen.*Dropout"),
-        (Linen(Ending(nn.Dropout(0.1))), "Linen.*Dropout"),
-        (Linen(Dropping(False)), "Linen.*Dropout"),
         (Nnx(batch_normalised), "Nnx.*BatchStat"),
     ],
 )
 def test_layers_that_gossip_does_not_average_are_refused(model, kind):
     with pytest.raises(ValueError, match=rf"^{kind}.*use GroupNorm in place of Batch"):
         model.init(jax.random.key(0), jnp.ones((5, 8)))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Ending(nn.Dropout(0.1, deterministic=False)),
+        Ending(nn.Dropout(0.1)),
+        Dropping(False),
+    ],
+)
+def test_dropout_that_drops_is_refused(module):
+    with pytest.raises(
+        ValueError, match=r"^Linen: .* Dropout, which would need random"
+    ):
+        Linen(module).init(jax.random.key(0), jnp.ones((5, 8)))
 
 
 @pytest.mark.parametrize(
@@ -80,11 +92,21 @@ def test_a_module_that_asks_for_more_than_inputs_is_refused():
         model.init(jax.random.key(0), jnp.ones((5, 8)))
 
 
-def test_inputs_that_an_nnx_module_does_not_take_are_refused():
+def test_a_module_that_cannot_be_called_is_refused():
+    class Nothing(nn.Module):
+        pass
+
+    with pytest.raises(ValueError, match=r"^Linen: Nothing cannot be called"):
+        Linen(Nothing()).init(jax.random.key(0), jnp.ones((5, 8)))
+
+
+def test_what_an_nnx_module_was_given_is_told():
     def linear(rngs):
         return nnx.Linear(8, 3, rngs=rngs)
 
     model = Nnx(linear)
     params = model.init(jax.random.key(0))
-    with pytest.raises(ValueError, match=r"^Nnx: .* inputs of shape \(5, 7\) \("):
+    with pytest.raises(TypeError, match="contracting dimensions") as raised:
         model.apply(params, jnp.ones((5, 7)))
+    told = "Nnx: the module was given inputs of shape (5, 7)."
+    assert told in raised.value.__notes__
