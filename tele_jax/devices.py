@@ -28,11 +28,11 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
     slots to step and to evaluate (where D does not divide k, some repeat the work on a
     slot that has been done); the data are copied to every device. Gossip on a graph
     that has a period, of up to 64 different rounds, moves only the models that slots of
-    other devices hear. Otherwise all
-    models go to all devices, and where D does not divide k, they all stay there. The
-    numbers are those of one device, up to rounding. A run is resumed under the mesh it
-    was made under. Algorithms share their work by ``over_slots``, which ``local_step``
-    is made of, and their gossip by ``mix`` with ``routes_of``.
+    other devices hear. Otherwise all models go to all devices, and where D does not
+    divide k, they all stay there. The numbers are those of one device, up to rounding.
+    A run is resumed under the mesh it was made under. Algorithms share their work by
+    ``over_slots``, which ``local_step`` is made of, and their gossip by ``mix`` with
+    ``routes_of``.
 
     A CPU is one device unless it is told to be more before its first use:
     ``jax.config.update("jax_num_cpu_devices", os.cpu_count())``. With one device per

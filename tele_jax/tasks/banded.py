@@ -11,6 +11,7 @@ import math
 import jax.numpy as jnp
 from jax import lax
 
+from tele_jax._once import once_forward
 from tele_jax._types import Array
 
 _BLOCK_ROWS = 96
@@ -44,6 +45,8 @@ def convolve(maps: Array, kernel: Array) -> Array:
     block = _block_width(width, features)
     band = _band(kernel, block)
 
+    # Each of the shifted copies would draw, crop or normalise the maps again.
+    maps = once_forward(maps)
     # All the kernel rows side by side: [i, W, C, H'·B].
     shifted = jnp.stack([maps[:, :, i : i + height] for i in range(rows)])
     shifted = shifted.reshape(rows, -1, channels, height * batch)
