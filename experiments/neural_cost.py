@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from experiments.neural import Config
 
 
-_CPU_FLOPS = {"vgg11": 1.1e11, "resnet18": 1.0e11, "resnet20": 1.0e11}
+_CPU_FLOPS = {
+    **{"vgg11": 1.1e11, "resnet18": 1.0e11, "resnet20": 1.0e11},
+    "mixer": 5e10,
+}
 """Operations a second of a core with AVX-512, evaluations included."""
 _CPU_FLOPS_OF_OTHERS = 1.4e10
 """Those of LeNet."""
