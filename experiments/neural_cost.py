@@ -19,17 +19,12 @@ if TYPE_CHECKING:
     from experiments.neural import Config
 
 
-_CPU_FLOPS = {
-    **{"vgg11": 1.1e11, "resnet18": 1.0e11, "resnet20": 1.0e11},
-    "mixer": 5e10,
-}
+_CPU_FLOPS = {"vgg11": 1.1e11, "resnet18": 1e11, "resnet20": 1e11, "mixer": 5e10}
 """Operations a second of a core with AVX-512, evaluations included."""
 _CPU_FLOPS_OF_OTHERS = 1.4e10
 """Those of LeNet."""
 _ACCELERATOR_FLOPS = 1e13
 """Our guess for networks this small."""
-
-
 _operations = EngFormatter("FLOP", places=1)
 """Their number, for people."""
 
