@@ -83,8 +83,8 @@ def plan(config: "Config", cells: Sequence[Cell], tasks: Mapping[float, Tasks]) 
     if wanted > fitting:
         total = needed.data + wanted * needed.of_seed
         raise ValueError(
-            f"{wanted} of {config.num_seeds} seeds at a time need about "
-            f"{machine.bytes_told(total)} ({_told(needed)}), a device has "
+            f"seeds at a time: {wanted} of {config.num_seeds}, which need about "
+            f"{machine.bytes_told(total)} ({_told(needed)}); a device has "
             f"{machine.bytes_told(available)}; {_remedy(needed, available)}."
         )
     gradients = sum(_gradients(config, cell, tasks[cell.alpha].test) for cell in cells)

@@ -135,7 +135,7 @@ class Folder:
         """
         for path in (self.path / "runs").glob("*"):
             if path.name == _slug(name) or path.name.startswith(f"{_slug(name)}-"):
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from flax import struct
 
 from tele_jax._types import Array
 from tele_jax.devices import AXIS
-from tele_jax.mixing import AnyMixing, Mixing, Repeated
-from tele_jax.routes import Route, plan
+from tele_jax.mixing import Mixing, Repeated
+from tele_jax.routes import MAX_ROUNDS, Route, plan
 
 if TYPE_CHECKING:
     from tele_jax.topology import Topology
@@ -32,19 +32,11 @@ class Routed:
     due: Array
     """int32[p], or int32[p, times] of repeated rounds: which one a round takes."""
 
-    @property
-    def num_slots(self) -> int:
-        """As without routes."""
-        return self.topology.num_slots
-
-    @property
-    def period(self) -> int | None:
-        """As without routes."""
-        return self.topology.period
-
-    def at(self, t: Array | int) -> AnyMixing:
-        """As without routes."""
-        return self.topology.at(t)
+    def __getattr__(self, name: str) -> Any:
+        """All else is as without routes: ``at``, ``period``, and what is its own."""
+        if name == "topology" or name.startswith("__"):  # when there is none yet
+            raise AttributeError(name)
+        return getattr(self.topology, name)
 
 
 class Plan(NamedTuple):
@@ -90,50 +82,66 @@ def planned(topology: "Topology", num_devices: int) -> Plan | None:
     >>> len(found.each), found.due.tolist()  # rounds 0 and 1 of 4, then 2 and 3
     (4, [[0, 1], [2, 3]])
     """
-    if topology.period is None:
+    period = getattr(topology, "period", None)
+    alone = num_devices == 1 or topology.num_slots % num_devices
+    if alone or period is None or period > MAX_ROUNDS:
         return None
     leaves, structure = jax.tree.flatten(topology)
-    if not all(map(_is_known, leaves)):
-        return _plan(topology, num_devices)
+    if not all(map(_is_lasting, leaves)):
+        return _plan(topology, period, num_devices)
     key = (structure, num_devices, *map(id, leaves))  # arrays have no hash
     if key not in _PLANNED:
-        _PLANNED[key] = _plan(topology, num_devices)
+        _PLANNED[key] = _plan(topology, period, num_devices)
         for leaf in leaves:
             weakref.finalize(leaf, _PLANNED.pop, key, None)
     return _PLANNED[key]
 
 
-def _is_known(leaf: Any) -> bool:
+def _is_lasting(leaf: Any) -> bool:
+    """Whether it is what it is: those of NumPy may be written over."""
     return isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
 
 
-def _plan(topology: "Topology", num_devices: int) -> Plan | None:
+def _plan(topology: "Topology", period: int, num_devices: int) -> Plan | None:
     # Within somebody's jit, arrays made here would be its tracers, and not last.
     with jax.ensure_compile_time_eval():
-        senders = _senders(topology)
+        senders = _senders(topology, period)
         if senders is None:
             return None
-        rounds = senders.reshape(-1, *senders.shape[-2:])
-        numbers: dict[bytes, int] = {}
-        due = [numbers.setdefault(one.tobytes(), len(numbers)) for one in rounds]
-        different = rounds[[due.index(number) for number in range(len(numbers))]]
-        each = plan(different, num_devices)
+        different: dict[bytes, int] = {}
+        rounds: list[np.ndarray] = []
+        due = []
+        for one in senders.reshape(-1, *senders.shape[-2:]):
+            number = different.setdefault(one.tobytes(), len(different))
+            due.append(number)
+            if number == len(rounds):
+                rounds.append(one)
+        each = plan(np.stack(rounds), num_devices)
         if each is None:
             return None
         return Plan(each, jnp.asarray(due, jnp.int32).reshape(senders.shape[:-2]))
 
 
-def _senders(topology: "Topology") -> np.ndarray | None:
+def _senders(topology: "Topology", period: int) -> np.ndarray | None:
     """Who is heard in all rounds of a period, int32[p, m, k] or [p, times, m, k]."""
-    assert topology.period is not None
-    form = _once_a_step(jax.eval_shape(topology.at, jnp.int32(0)))
-    if not isinstance(form, Mixing):
-        return None
-    if topology.period * form.senders.size > _MAX_ENTRIES:
-        return None
-    rounds = jax.vmap(topology.at)(jnp.arange(topology.period, dtype=jnp.int32))
-    senders = _once_a_step(rounds).senders
-    return None if isinstance(senders, jax.core.Tracer) else np.asarray(senders)
+    # Traced numbers, as those of the rounds within ``repeat``, do not index NumPy's.
+    topology = jax.tree.map(_of_jax, topology)
+    found = []
+    # One by one: what a user's ``at`` does may not be for vmap.
+    for t in range(period):
+        mixing = _once_a_step(topology.at(jnp.int32(t)))
+        if not isinstance(mixing, Mixing) or isinstance(
+            mixing.senders, jax.core.Tracer
+        ):
+            return None
+        if period * mixing.senders.size > _MAX_ENTRIES:
+            return None
+        found.append(np.asarray(mixing.senders))
+    return np.stack(found)
+
+
+def _of_jax(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
 def _once_a_step(mixing: Any) -> Any:

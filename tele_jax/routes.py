@@ -25,7 +25,7 @@ from tele_jax.devices import AXIS
 
 MAX_UNROLLED = 16
 """Longest sum of row-gathers written out: compile time grows with its length."""
-_MAX_ROUNDS = 64
+MAX_ROUNDS = 64
 """So many different rounds are written out as branches of one program."""
 
 
@@ -79,7 +79,7 @@ def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
     """
     num_rounds, _, num_slots = senders.shape
     alone = num_devices == 1
-    if alone or num_slots % num_devices or num_rounds > _MAX_ROUNDS:
+    if alone or num_slots % num_devices or num_rounds > MAX_ROUNDS:
         return None
     routes = tuple(_route(round_, num_devices) for round_ in senders)
     if max(map(models_received, routes)) >= num_slots - num_slots // num_devices:

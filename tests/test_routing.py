@@ -45,6 +45,21 @@ def in_turns():
     return graphs.one_peer_exponential(16)
 
 
+@struct.dataclass
+class Told:
+    """A user's ring: it asks Python, and says how it is called."""
+
+    name: str = struct.field(pytree_node=False, default="told")
+    num_slots = 16
+    period = 1
+
+    def at(self, t):
+        table = jax.ShapeDtypeStruct((3, 16), jnp.int32)
+        ring = (np.arange(16) + np.array([[0], [1], [-1]])) % 16
+        senders = jax.pure_callback(lambda _: np.int32(ring), table, t)
+        return tele.mixing.Mixing(senders, jnp.full((3, 16), 1 / 3))
+
+
 WRAPPED = {
     "lazy": lambda: graphs.lazy(in_turns()),
     "relabelled": lambda: graphs.relabel(graphs.ring(16), np.roll(np.arange(16), 3)),
@@ -55,6 +70,9 @@ WRAPPED = {
     "side by side": lambda: graphs.disjoint_union(
         graphs.one_peer_exponential(8), graphs.ring(8)
     ),
+    "asking Python": Told,
+    "of NumPy": lambda: jax.device_get(graphs.ring(16)),
+    "of NumPy, repeated": lambda: graphs.repeat(jax.device_get(in_turns()), 2),
     "of a user": lambda: Backwards(in_turns().senders, in_turns().weights),
 }
 
@@ -83,6 +101,27 @@ def test_of_topologies_made_of_others_only_what_is_needed_travels(name, monkeypa
     assert not [shape for shape in moved(text, "all-gather") if shape.endswith(",3")]
     # One or two rows of three numbers; 16 slots on 8 devices have two each.
     assert set(moved(text, "collective-permute")) <= {"1,3", "2,3"}
+
+
+def test_a_topology_with_routes_is_what_it_was_else():
+    with jax.set_mesh(tele.slot_mesh(4)):
+        ring = graphs.ring(16)
+        routed = with_routes(ring)
+        assert routed.weights is ring.weights
+        assert with_routes(Told()).name == "told"
+        assert (routed.num_slots, routed.period) == (16, 1)
+
+
+def test_nothing_is_looked_at_where_nothing_can_be_planned():
+    class Forbidden:
+        num_slots, period = 16, 65
+
+        def at(self, t):
+            raise AssertionError
+
+    for num_slots, period, num_devices in ((16, 65, 4), (15, 1, 4), (16, 1, 1)):
+        Forbidden.num_slots, Forbidden.period = num_slots, period
+        assert planned(Forbidden(), num_devices) is None
 
 
 @pytest.mark.parametrize("what", ["weights", "senders"])

@@ -129,7 +129,7 @@ def _refuse_layers(
     if isinstance(layer, nn.BatchNorm):
         _refuse_others("Linen", {"BatchNorm"})
     if isinstance(layer, nn.Dropout) and layer.rate > 0:
-        deterministic, rng = (*args, None, None)[1:3]
+        deterministic, rng = (*args, None, None, None)[1:3]
         if not (
             layer.deterministic
             or deterministic
@@ -147,8 +147,9 @@ def _refuse_others(who: str, kinds: set[str]) -> None:
     if kinds:
         raise ValueError(
             f"{who}: the module holds {', '.join(sorted(kinds))}, expected parameters"
-            " only: gossip averages these, and would leave running statistics behind"
-            " that then fit no model; use GroupNorm in place of BatchNorm."
+            " only: gossip averages these and leaves all else behind, such as running"
+            " statistics, which then fit no model; use GroupNorm in place of BatchNorm,"
+            " and no Dropout."
         )
 
 

@@ -34,7 +34,9 @@ class Dropping(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dropout(0.5)(nn.Dense(3)(x), deterministic=self.deterministic)
+        dropout, x = nn.Dropout(0.5), nn.Dense(3)(x)
+        x = dropout(x, self.deterministic)
+        return dropout(inputs=x, deterministic=self.deterministic)
 
 
 def batch_normalised(rngs):
