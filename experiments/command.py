@@ -95,13 +95,20 @@ def run(
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stopped:
-        kept = "nothing was written"
-        if place is not None and place.exists():
-            kept = f"go on with the same flags and --run {place} --resume"
-            if options.force or options.results is not None:
-                kept += ", in place of --force and --results"
-        print(f"{name}: interrupted; {kept}.", file=sys.stderr)
+        print(f"{name}: interrupted; {_kept(place, options)}.", file=sys.stderr)
         sys.exit(143 if isinstance(stopped, _Terminated) else 130)
+
+
+def _kept(place: Path | None, options: Options) -> str:
+    """What there is after an interruption, and how to go on with it."""
+    if place is None or not place.exists():
+        return "nothing was written"
+    instead = "--force" if options.force else "--results"
+    replaced = options.force or options.results is not None
+    return (
+        f"go on with the same flags and --run {place} --resume"
+        f"{f', in place of {instead}' if replaced else ''}"
+    )
 
 
 class _Terminated(KeyboardInterrupt):

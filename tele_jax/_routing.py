@@ -11,7 +11,7 @@ from flax import struct
 from tele_jax._types import Array
 from tele_jax.devices import AXIS
 from tele_jax.mixing import Mixing, Repeated
-from tele_jax.routes import MAX_ROUNDS, Route, plan
+from tele_jax.routes import Route, may_route, plan
 
 if TYPE_CHECKING:
     from tele_jax.topology import Topology
@@ -83,8 +83,7 @@ def planned(topology: "Topology", num_devices: int) -> Plan | None:
     (4, [[0, 1], [2, 3]])
     """
     period = getattr(topology, "period", None)
-    alone = num_devices == 1 or topology.num_slots % num_devices
-    if alone or period is None or period > MAX_ROUNDS:
+    if period is None or not may_route(period, topology.num_slots, num_devices):
         return None
     leaves, structure = jax.tree.flatten(topology)
     if not all(map(_is_lasting, leaves)):
@@ -98,7 +97,7 @@ def planned(topology: "Topology", num_devices: int) -> Plan | None:
 
 
 def _is_lasting(leaf: Any) -> bool:
-    """Whether it is what it is: those of NumPy may be written over."""
+    """Whether its numbers are known and stay: NumPy's may be written over."""
     return isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
 
 
@@ -129,7 +128,7 @@ def _senders(topology: "Topology", period: int) -> np.ndarray | None:
     found = []
     # One by one: what a user's ``at`` does may not be for vmap.
     for t in range(period):
-        mixing = _once_a_step(topology.at(jnp.int32(t)))
+        mixing = _rounds_of(topology.at(jnp.int32(t)))
         if not isinstance(mixing, Mixing) or isinstance(
             mixing.senders, jax.core.Tracer
         ):
@@ -144,5 +143,6 @@ def _of_jax(leaf: Any) -> Any:
     return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
-def _once_a_step(mixing: Any) -> Any:
+def _rounds_of(mixing: Any) -> Any:
+    """The one round of a step, or its several rounds stacked."""
     return mixing.rounds if isinstance(mixing, Repeated) else mixing

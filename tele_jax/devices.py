@@ -27,8 +27,8 @@ def slot_mesh(num_devices: int | None = None) -> Mesh:
     ``with jax.set_mesh(slot_mesh()): simulate(...)`` gives every device k / D of the
     slots to step and to evaluate (where D does not divide k, some repeat the work on a
     slot that has been done); the data are copied to every device. Gossip on a graph
-    that has a period, of up to 64 different rounds, moves only the models that slots of
-    other devices hear. Otherwise all models go to all devices, and where D does not
+    that repeats after up to 64 rounds moves only the models that slots of other devices
+    hear. Otherwise all models go to all devices, and where D does not
     divide k, they all stay there. The numbers are those of one device, up to rounding.
     A run is resumed under the mesh it was made under. Algorithms share their work by
     ``over_slots``, which ``local_step`` is made of, and their gossip by ``mix`` with

@@ -25,7 +25,7 @@ from tele_jax.devices import AXIS
 
 MAX_UNROLLED = 16
 """Longest sum of row-gathers written out: compile time grows with its length."""
-MAX_ROUNDS = 64
+_MAX_ROUNDS = 64
 """So many different rounds are written out as branches of one program."""
 
 
@@ -60,6 +60,16 @@ class Routes:
     """int32[]; of several rounds one after the other, int32[times]."""
 
 
+def may_route(num_rounds: int, num_slots: int, num_devices: int) -> bool:
+    """Whether rounds are few enough, and several devices divide the slots.
+
+    >>> may_route(1, 8, 2), may_route(1, 9, 2), may_route(65, 8, 2), may_route(1, 8, 1)
+    (True, False, False, False)
+    """
+    divided = num_devices > 1 and num_slots % num_devices == 0
+    return divided and num_rounds <= _MAX_ROUNDS
+
+
 def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
     """The routes of some rounds.
 
@@ -78,8 +88,7 @@ def plan(senders: np.ndarray, num_devices: int) -> tuple[Route, ...] | None:
     [(1, [[0, 3], [0, 3]])]
     """
     num_rounds, _, num_slots = senders.shape
-    alone = num_devices == 1
-    if alone or num_slots % num_devices or num_rounds > MAX_ROUNDS:
+    if not may_route(num_rounds, num_slots, num_devices):
         return None
     routes = tuple(_route(round_, num_devices) for round_ in senders)
     if max(map(models_received, routes)) >= num_slots - num_slots // num_devices:

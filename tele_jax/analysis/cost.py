@@ -46,9 +46,10 @@ def models_between_devices(topology: Topology, num_devices: int) -> np.ndarray:
     """Models that every device receives from others in a round of gossip.
 
     That many times the bytes of a model, over the bandwidth of a link, is the time a
-    round spends on its way at least. On a graph with a period only models that slots of
-    other devices hear move; a mean is one all-reduce, 2 (D − 1) / D models; in other
-    rounds (random, or where D does not divide k) all k models go everywhere.
+    round spends on its way at least. On a graph that repeats after up to 64 rounds only
+    models that slots of other devices hear move; a mean is one all-reduce,
+    2 (D − 1) / D models; in other rounds (random, or where D does not divide k) all k
+    models go everywhere.
 
     Args:
       topology: any.
