@@ -74,7 +74,7 @@ def _curves(cells: Sequence["CellResult"], column: str, title: str) -> Figure:
                 _logarithmic(axes)
         _title(figure, cells)
         panels[0, 0].set_ylabel("test accuracy of the mean model, %")
-        _legend_below(figure, panels[0, 0], min(2, len(splits)))
+        _legend_below(figure, panels[0], min(2, len(splits)))
     return figure
 
 
@@ -157,11 +157,16 @@ def _row(axes: Axes, last: "pd.DataFrame", place: int, colour: Any) -> None:
     )
 
 
-def _legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
+def _legend_below(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
+    """Of all panels: Algorithm 2 may choose another k on every split."""
+    shown = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(
-        handles,
-        labels,
+        shown.values(),
+        shown.keys(),
         loc="outside lower center",
         ncols=columns,
         fontsize="small",
