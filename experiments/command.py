@@ -1,5 +1,6 @@
 """What every study does at the command line."""
 
+import _thread
 import contextlib
 import dataclasses
 import signal
@@ -78,6 +79,7 @@ def run(
         place = _place(name, options, check(settings))
         with (
             _terminable(),
+            _never_ignored(),
             results.opened(
                 place,
                 settings,
@@ -132,6 +134,30 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _never_ignored() -> Iterator[None]:
+    """A signal is heard even where Python drops what it raises.
+
+    It does so while it collects garbage, when a hook of jax's runs, again and again
+    while a program is traced: "Exception ignored", and the study would go on.
+    """
+
+    def hook(ignored: Any) -> None:
+        if not isinstance(ignored.exc_value, KeyboardInterrupt):
+            before(ignored)
+            return
+        ended = isinstance(ignored.exc_value, _Terminated)
+        number = signal.SIGTERM if ended else signal.SIGINT
+        # Later, as what is raised in here is dropped as well.
+        threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
+
+    before, sys.unraisablehook = sys.unraisablehook, hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _parse(

@@ -1,6 +1,7 @@
 """What the benchmark makes of its measurements; those are not tested."""
 
 import json
+import math
 import sys
 from functools import partial
 
@@ -13,7 +14,10 @@ import pytest
 
 import tele_jax as tele
 from experiments import benchmark
-from experiments.benchmarks import convolving, footprint, measure, summary
+from experiments.benchmarks import convolving, floors, footprint, measure, summary
+from tele_jax.tasks.models import MLP, Softmax
+from tests.tasks.models.test_deep_models import ReferenceVGG11
+from tests.tasks.models.test_models import ReferenceLeNet
 
 
 def _records():
@@ -91,3 +95,37 @@ def test_the_convolutions_of_slots_are_those_of_one_model():
     )
     summed = jax.tree.map(lambda leaf: leaf.sum(0), slots)
     chex.assert_trees_all_close(summed, one, rtol=1e-4)
+
+
+def _multiply_adds(module, image_shape):
+    """Of each dense layer and convolution of plain flax, for one image."""
+    images = jnp.zeros((1, *image_shape))
+    params = jax.eval_shape(module.init, jax.random.key(0), images)
+    layers = {"conv_general_dilated", "dot_general"}
+    return [
+        # A kernel's last axis are the features, each of which reads all the others.
+        equation.outvars[0].aval.size * math.prod(equation.invars[1].aval.shape[:-1])
+        for equation in jax.make_jaxpr(module.apply)(params, images).eqns
+        if equation.primitive.name in layers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "image_shape"),
+    [
+        ("softmax", Softmax(), (28, 28)),
+        ("mlp", MLP((200, 200)), (28, 28)),
+        ("lenet", ReferenceLeNet(), (28, 28)),
+        ("vgg11", ReferenceVGG11(), (32, 32, 3)),
+    ],
+)
+def test_flops_counted_by_hand_are_those_of_plain_flax(name, module, image_shape):
+    layers = _multiply_adds(module, image_shape)
+    assert floors.FLOPS[name] == 2 * (3 * sum(layers) - layers[0])
+
+
+def test_the_floor_is_a_step_and_gossip():
+    ceiling = floors.Ceiling(flops=np.array([10.0, 1.0]), bandwidth=np.array([2.0] * 2))
+    # 20 FLOPs take 2 and 20 s, 6 bytes 3 s, and the 4 bytes of gossip 2 s.
+    found = floors.floor_seconds(ceiling, flops=20, step_bytes=6, gossip_bytes=4)
+    np.testing.assert_array_equal(found, [5.0, 22.0])
