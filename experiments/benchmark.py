@@ -1,9 +1,9 @@
 """Measure the package against its targets, and against others that do the same work.
 
-Prints a table for every section and writes them to results/benchmark, with all ratios
-in one Parquet file and one figure that has their limits. Ratios are medians over pairs
-of programs that are run in turns; the times beside them depend on what else the machine
-does.
+Prints a table for every section and one of all ratios, and writes them to
+results/benchmark, the ratios as a Parquet file and as a figure with their limits, too.
+Ratios are medians over pairs of programs that are run in turns; the times beside them
+depend on what else the machine does.
 
     python -m experiments.benchmark
     python -m experiments.benchmark --only gossip sweep
@@ -47,7 +47,8 @@ def check(config: Config) -> str:
 def measure_all(config: Config, folder: Folder) -> None:
     """Measure, print, write."""
     environment = measure.environment()
-    print(measure.markdown([environment]))
+    text = [measure.markdown([environment])]
+    print(*text)
     tables = {}
     for title, (section, run) in SECTIONS.items():
         if config.only and section not in config.only:
@@ -55,13 +56,17 @@ def measure_all(config: Config, folder: Folder) -> None:
         print(f"measuring {section} ...", file=sys.stderr)
         measured = functools.partial(run, config)
         tables[title] = folder.part(title, list[Record], measured)
-        print(f"\n{title}\n\n{measure.markdown(tables[title])}", flush=True)
+        text.append(f"{title}\n\n{measure.markdown(tables[title])}")
+        print(f"\n{text[-1]}", flush=True)
     written = {"environment": environment, "tables": tables}
     results.write_json(folder.path / "tables.json", written)
     if ratios := summary.rows(tables):
+        text.append(f"All ratios\n\n{measure.markdown(ratios)}")
+        print(f"\n{text[-1]}")
         results.write_table(folder.path / "ratios.parquet", ratios)
         if drawn := summary.figure(ratios):
             drawn.savefig(folder.path / "ratios.png", dpi=150)
+    (folder.path / "tables.md").write_text("\n\n".join(text) + "\n")
 
 
 def main() -> None:

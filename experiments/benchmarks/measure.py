@@ -67,7 +67,7 @@ def markdown(records: list[Record]) -> str:
 
 def _cell(value: Any) -> str:
     if not isinstance(value, float):
-        return str(value)
+        return "" if value is None else str(value)
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

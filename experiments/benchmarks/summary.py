@@ -9,7 +9,7 @@ from experiments.benchmarks.measure import Record
 from tele_jax.plot import style
 
 _MEASURED = ("ratio", "low", "high")
-_OF_RATIO = (*_MEASURED, "limit", "target", "met")
+_OF_RATIO = (*_MEASURED, "quartiles", "limit", "target", "met")
 
 
 def rows(tables: Mapping[str, Sequence[Record]]) -> list[Record]:
@@ -31,7 +31,7 @@ def _words(record: Record) -> list[str]:
     return [
         str(value) if isinstance(value, str) else f"{name} {value:,}"
         for name, value in record.items()
-        if name not in (*_OF_RATIO, "quartiles") and isinstance(value, (str, int))
+        if name not in _OF_RATIO and isinstance(value, (str, int))
     ]
 
 

@@ -50,7 +50,7 @@ def test_the_figure_has_every_limit_at_one():
     assert summary.figure(ratios[2:]) is None
 
 
-def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path):
+def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path, capsys):
     title = "Time of gossip over that of a copy"
     monkeypatch.setitem(benchmark.SECTIONS, title, ("gossip", lambda _: _records()))
     monkeypatch.setattr(measure, "num_cores", lambda: 8)  # as the tests have devices
@@ -64,6 +64,10 @@ def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path):
     )
     assert (place / "ratios.png").stat().st_size > 1000
     assert title in json.loads((place / "tables.json").read_text())["tables"]
+    row = f"| {title} | star | 4 | 3.5 to 4.5 | at most 8 | yes |"
+    unjudged = f"| {title} | chain | 4 | 3.5 to 4.5 |  |  |"
+    for told in ((place / "tables.md").read_text(), capsys.readouterr().out):
+        assert {row, unjudged} <= set(told.splitlines())
 
 
 def test_deep_networks_need_a_pytorch_to_compare_with(monkeypatch, capsys):
