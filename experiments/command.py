@@ -18,6 +18,9 @@ from experiments.results import Folder
 
 Config = TypeVar("Config")
 
+_LARGEST_SEED = 2_000_000_000
+"""Others are derived from it, and 32 bits hold them."""
+
 
 def default(words: str) -> Any:
     """What ``--help`` says of a default that is not a value."""
@@ -76,6 +79,7 @@ def run(
     place = None
     try:
         _use(options.device)
+        _check_seed(settings)
         place = _place(name, options, check(settings))
         with (
             _terminable(),
@@ -171,6 +175,12 @@ def _parse(
     program = f"python -m experiments.{name}"
     parsed: Any = tyro.cli(flags(both), prog=program, description=description)
     return parsed.study, parsed.run
+
+
+def _check_seed(settings: Any) -> None:
+    """The study's seed, if it has one, is a number that all generators take."""
+    if not 0 <= (seed := getattr(settings, "seed", 0)) <= _LARGEST_SEED:
+        raise ValueError(f"got seed={seed}, expected 0 to {_LARGEST_SEED}.")
 
 
 def _use(device: str) -> None:

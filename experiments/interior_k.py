@@ -132,8 +132,6 @@ def least(task: tele.tasks.LogisticRegression) -> float:
 
 def check(config: Config) -> str:
     """Refuse what cannot run, before any work, and name the folder."""
-    if config.seed < 0:
-        raise ValueError(f"got seed={config.seed}, expected at least 0.")
     if config.num_nodes < 2 or config.num_seeds < 2:
         raise ValueError(
             f"got num_nodes={config.num_nodes} and num_seeds={config.num_seeds}, "

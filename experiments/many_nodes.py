@@ -96,8 +96,6 @@ def check(config: Config) -> str:
     for name in ("alpha", "learning_rate"):
         if not 0 < (value := getattr(config, name)) < float("inf"):
             raise ValueError(f"got {name}={value}, expected a positive number.")
-    if not 0 <= config.seed < 2**31:
-        raise ValueError(f"got seed={config.seed}, expected 0 to {2**31 - 1}.")
     models.by_name(config.model)
     return f"{config.dataset}-{config.model}-n{max(config.num_nodes)}"
 

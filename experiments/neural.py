@@ -115,8 +115,8 @@ def resolve(config: Config) -> Config:
 def check(config: Config) -> str:
     """Refuse what cannot run, before any work, and name the folder."""
     for name, least in (
-        *(("num_nodes", 2), ("num_active", 0), ("epochs", 1), ("num_seeds", 1)),
-        *(("tuning_epochs", 1), ("seeds_per_program", 0), ("seed", 0)),
+        *(("num_nodes", 2), ("num_active", 0), ("epochs", 1)),
+        *(("num_seeds", 1), ("tuning_epochs", 1), ("seeds_per_program", 0)),
     ):
         if (value := getattr(config, name)) < least:
             raise ValueError(f"got {name}={value}, expected at least {least}.")

@@ -165,8 +165,6 @@ def check(config: Config) -> str:
             f"got num_active={config.num_active}, expected 1 <= num_active <= "
             f"num_nodes = {config.num_nodes}."
         )
-    if config.seed < 0:
-        raise ValueError(f"got seed={config.seed}, expected at least 0.")
     rates = np.asarray(config.rates)
     factors = rates[1:] / rates[:-1]
     grows = np.isfinite(factors).all() and (rates > 0).all() and (factors > 1).all()

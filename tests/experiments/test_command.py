@@ -47,6 +47,18 @@ def test_all_studies_have_the_same_flags(name, monkeypatch, capsys):
     assert ("--seed" in told) == (name != "benchmark")  # which draws nothing
 
 
+@pytest.mark.parametrize("name", STUDIES[:-1])
+@pytest.mark.parametrize("seed", [-1, 2_000_000_001, 10**20])
+def test_seeds_that_some_generator_does_not_take_are_refused(
+    name, seed, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", [name, "--seed", str(seed)])
+    study = importlib.import_module(f"experiments.{name}")
+    monkeypatch.setattr(measure, "num_cores", jax.device_count)
+    told = refused(name, capsys, study.main)
+    assert told == f"{name}: got seed={seed}, expected 0 to 2000000000."
+
+
 def test_a_killed_study_goes_on_where_it_was(monkeypatch, tmp_path, capsys):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     call(monkeypatch, "--run", whole)

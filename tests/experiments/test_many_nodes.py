@@ -99,8 +99,6 @@ def test_what_is_done_is_read_again(monkeypatch, tmp_path):
         ("--alpha 0", "got alpha=0.0, expected a positive number"),
         ("--learning-rate nan", "got learning_rate=nan, expected a positive number"),
         ("--model lenett", "did you mean 'lenet'"),
-        ("--seed -1", "got seed=-1, expected 0 to"),
-        ("--seed 99999999999999999999", "expected 0 to 2147483647"),
         ("--num-nodes 6 6", "got num_nodes=(6, 6), expected some, each once"),
         ("--methods DSGD DSGD", "expected some, each once"),
         ("--model lenet", "LeNet: got inputs of shape (1, 8, 8"),
