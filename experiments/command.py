@@ -95,7 +95,7 @@ def run(
         ):
             study(settings, folder)
         print(f"Written to {place}")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         if options.debug:
             raise
         print(f"{name}: {error}", file=sys.stderr)
@@ -184,12 +184,15 @@ def _check_seed(settings: Any) -> None:
 
 
 def _use(device: str) -> None:
-    """Compute there, or say that it is not there."""
+    """Compute there and nowhere else, or say that it is not there."""
     if device == "best":
         return
+    before = jax.config.jax_platforms
     try:
-        jax.config.update("jax_default_device", jax.devices(device)[0])
+        jax.config.update("jax_platforms", device)
+        jax.devices(device)
     except RuntimeError as error:
+        jax.config.update("jax_platforms", before)
         here = ", ".join(sorted({found.platform for found in jax.devices()}))
         raise ValueError(f"got device={device}, expected one of {here}.") from error
 

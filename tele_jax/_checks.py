@@ -4,6 +4,8 @@ Numbers are checked before the jit; what only shapes can tell is checked while t
 once for every program.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ from tele_jax import processes
 from tele_jax._digest import digest
 from tele_jax._types import Array, Params
 from tele_jax.algorithms.base import Algorithm
+from tele_jax.analysis.footprint import memory
 from tele_jax.tasks.base import Task, counts_draws
 
 
@@ -110,11 +113,13 @@ def check_state(algorithm: Algorithm, task: Task, params: Params, state: Any) ->
         )
 
 
-def check_processes(given: dict[str, Any], *, is_fresh: bool) -> None:
+def check_processes(
+    rounds: dict[str, int], given: dict[str, Any], *, is_fresh: bool
+) -> None:
     """Of many processes, refuse what is not the same run on all.
 
     Nothing but this would tell: each process would give its slots to a run that is
-    partly of one setting and partly of another.
+    partly of one setting and partly of another, or wait for one that is done.
     """
     if jax.process_count() == 1:
         return
@@ -124,9 +129,43 @@ def check_processes(given: dict[str, Any], *, is_fresh: bool) -> None:
             "write `with jax.set_mesh(tele_jax.slot_mesh()):` around it."
         )
 
-    def known(leaf: Any) -> Any:
-        return None if isinstance(leaf, jax.core.Tracer) else leaf
-
+    facts: dict[str, Any] = {**rounds}
     if is_fresh:  # to resume is done for every chunk
-        told = {name: digest(jax.tree.map(known, part)) for name, part in given.items()}
-        processes.check_alike("simulate", told)
+        for name, part in given.items():
+            for path, leaf in jax.tree.leaves_with_path(part):
+                facts[name + jax.tree_util.keystr(path)] = _told(leaf)
+            facts[name] = digest(jax.tree.map(lambda _: None, part))
+    processes.check_alike("simulate", facts)
+
+
+def _told(leaf: Any) -> Any:
+    """A number itself, of more numbers a digest; what jax traces is not known."""
+    if isinstance(leaf, jax.core.Tracer):
+        return None
+    plain = np.size(leaf) == 1 and not jax.dtypes.issubdtype(
+        getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key
+    )
+    return np.asarray(leaf).item() if plain else digest(leaf)
+
+
+@contextlib.contextmanager
+def memory_told(algorithm: Algorithm, task: Task, params: Params) -> Iterator[None]:
+    """Say what a run needs where a device has not as much.
+
+    Raises:
+      MemoryError: in place of jax's own error.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        needed = memory(algorithm, task, params, jax.default_backend())
+        parts = (needed.total, needed.state, needed.data)
+        total, state, data = (f"{number / 1e9:,.1f} GB" for number in parts)
+        raise MemoryError(
+            f"simulate: a device has no room for this run, which needs about {total}, "
+            f"{state} of them for all slots' models and what travels with them, {data} "
+            "for the data; take fewer slots, a smaller model, batch or slots_at_once, "
+            f"or share the slots between more devices ({str(error).splitlines()[0]})."
+        ) from error

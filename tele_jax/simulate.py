@@ -59,6 +59,7 @@ def simulate(
       A ``Run``. A run that diverges holds NaNs; it does not raise.
 
     Raises:
+      MemoryError: a device has less memory than that takes.
       ValueError: ``eval_every`` does not divide ``num_rounds``, a schedule of step
         sizes is too short, the algorithm does not fit the task, the loss is not a
         scalar, the params do not fit the task, or the run to resume is one of something
@@ -82,12 +83,24 @@ def simulate(
     if not isinstance(observe, jax.tree_util.Partial):  # of a Partial it hides leaves
         observe = jax.tree_util.Partial(observe)
     algorithm, task, params, observe = map(_strong, (algorithm, task, params, observe))
+    parts = {"algorithm": algorithm, "task": task, "params": params, "key": key}
     checks.check_processes(
-        {"algorithm": algorithm, "task": task, "params": params, "key": key},
+        {"num_rounds": num_rounds, "eval_every": eval_every},
+        {**parts, "observe": observe},
         is_fresh=resume is None,
     )
-    algorithm = with_routes(algorithm)
-    given = (algorithm, task, params, key, observe)
+    given = (with_routes(algorithm), task, params, key, observe)
+    with checks.memory_told(algorithm, task, params):
+        return _run(given, num_rounds, eval_every, resume)
+
+
+def _run(
+    given: tuple[Algorithm, Task, Params, Key, Observe],
+    num_rounds: int,
+    eval_every: int,
+    resume: Run | None,
+) -> Run:
+    """Call the compiled programs."""
     kinds = hash(jax.tree.structure(given))
     run = _begin(*given, kinds) if resume is None else resume
     if num_rounds == 0:

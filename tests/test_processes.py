@@ -1,6 +1,7 @@
 """Many processes on this machine: the numbers of one, and an end when one dies."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,15 +31,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def start(number, folder, case):
-    """The documented command."""
+def run(*command, **others):
+    """A Python process that finds the package and says everything in one stream."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tele_jax.launch", str(number), PROGRAM, folder, case],
-        env={**os.environ, **SETTINGS, "PYTHONPATH": str(PROGRAM.parents[1])},
+        [sys.executable, *command],
+        env={
+            **{**os.environ, **SETTINGS, "PYTHONPATH": str(PROGRAM.parents[1])},
+            **others,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def start(number, folder, case):
+    """The documented command."""
+    return run("-m", "tele_jax.launch", str(number), PROGRAM, folder, case)
 
 
 def finish(launched, seconds=300):
@@ -93,6 +102,17 @@ def test_processes_compute_what_one_does(number, case, tmp_path):
     )
 
 
+def test_the_script_of_the_page_runs(tmp_path, monkeypatch):
+    page = (PROGRAM.parents[1] / "docs/many_processes.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "script.py").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    code, said = finish(run("-m", "tele_jax.launch", "2", "script.py"))
+    assert code == 0, said
+    curves = tmp_path / "results" / "together" / "metrics"
+    assert len(list(curves.iterdir())) == 11
+
+
 @pytest.mark.parametrize("dead", [0, 1])
 def test_a_dead_process_ends_the_run_which_then_goes_on(dead, tmp_path):
     launched = start(2, tmp_path, "slow")
@@ -134,6 +154,29 @@ def test_a_dead_process_ends_the_run_which_then_goes_on(dead, tmp_path):
     assert begun == [0, newest if dead == 0 else newest - together.CHUNK]
 
 
+@pytest.mark.parametrize("dead", [0, 1])
+def test_without_the_launcher_too_a_process_does_not_wait_for_a_dead_one(
+    dead, tmp_path
+):
+    """As on a cluster, whose manager starts the processes."""
+    address = f"127.0.0.1:{launch._free_port()}"
+    shared = {connection.ADDRESS: address, connection.NUMBER: "2"}
+    started = [
+        run(PROGRAM, tmp_path, "slow", **shared, **{connection.INDEX: str(index)})
+        for index in range(2)
+    ]
+    wait_for(tmp_path / "run" / "checkpoints" / "10", started[0])
+    started[dead].kill()
+    left = started[1 - dead]
+    said, _ = left.communicate(timeout=30)
+    started[dead].communicate()
+    if dead == 1:
+        assert left.returncode == connection.LOST, said
+        assert said.splitlines()[-1].startswith("connect: lost another process (")
+    else:  # jax itself aborts a process whose coordinator is gone
+        assert left.returncode in (connection.LOST, -signal.SIGABRT)
+
+
 def test_sigterm_stops_all_with_a_checkpoint(tmp_path):
     launched = start(2, tmp_path, "slow")
     wait_for(tmp_path / "run" / "checkpoints" / "10", launched)
@@ -148,7 +191,10 @@ def test_sigterm_stops_all_with_a_checkpoint(tmp_path):
     ("case", "words"),
     [
         ("configs", "RunDirectory: process 1 has said 1, and process 0 0"),
-        ("rates", "simulate: process 1 has algorithm '"),
+        ("rates", "process 1 has algorithm.learning_rate 1.25, and process 0 0.25"),
+        ("graphs", "simulate: process 1 has algorithm.topology.senders None"),
+        ("rounds", "simulate: process 1 has num_rounds 40, and process 0 20"),
+        ("versions", "connect: process 1 has jax None, and process 0 '"),
         ("bare", "simulate: got no mesh, but there are 2 processes"),
     ],
 )

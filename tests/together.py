@@ -6,6 +6,7 @@ Process 0 writes what came out to FOLDER/result.npz.
 """
 
 import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import optax
 
 import tele_jax as tele
-from tele_jax import processes
+from tele_jax import connection, processes
 from tele_jax.driver import drive
 from tele_jax.runs import RunDirectory
 
@@ -76,9 +77,12 @@ def results(folder, case):
     """Name to array, whole on every process."""
     if case in ("algorithms", "late"):
         runs = {name: simulate(each) for name, each in algorithms().items()}
-    elif case == "rates":
-        ring = tele.graphs.ring(SLOTS)
-        runs = {"ring": simulate(tele.Teleportation(ring, 0.1 + jax.process_index()))}
+    elif case in ("rates", "graphs", "rounds"):
+        index = jax.process_index()
+        graph = tele.graphs.complete if case == "graphs" and index else tele.graphs.ring
+        rate = 0.25 + index if case == "rates" else 0.25
+        num_rounds = 20 + 20 * index if case == "rounds" else 20
+        runs = {"one": simulate(tele.Teleportation(graph(SLOTS), rate), num_rounds)}
     else:
         index = jax.process_index() if case == "configs" else 0
         pause = 0.5 if case == "slow" else 0.0
@@ -94,6 +98,8 @@ def results(folder, case):
 def main():
     """Entry point."""
     folder, case = Path(sys.argv[1]), sys.argv[2]
+    if case == "versions" and os.environ[connection.INDEX] == "1":
+        connection.PACKAGES = ("tele_jax",)
     tele.connect(timeout=60)
     mesh = (
         contextlib.nullcontext() if case == "bare" else jax.set_mesh(tele.slot_mesh())
