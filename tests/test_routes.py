@@ -193,6 +193,43 @@ def test_only_models_that_are_needed_travel(graph, permuted, monkeypatch):
     assert not moved(text, "all-gather")
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: graphs.chain(32),
+        lambda: graphs.hypercube(32),
+        lambda: graphs.exponential(64),
+        lambda: graphs.one_peer_exponential(32),
+        lambda: graphs.base_graph(48, 1),
+        lambda: graphs.random_regular(64, 4, 0),
+        lambda: graphs.erdos_renyi(64, 0.05, 0, allow_disconnected=True),
+    ],
+)
+def test_what_travels_is_what_is_told(build, monkeypatch):
+    """Rows of models in the permutes of all rounds of the compiled program."""
+    graph = build()
+    text = compiled(graph, monkeypatch)
+    rows = [int(shape.partition(",")[0]) for shape in moved(text, "collective-permute")]
+    told = tele.analysis.models_between_devices(graph, 8)
+    assert sum(rows) == np.sum(told)
+    assert not moved(text, "all-gather")
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (graphs.ring, [2]),
+        (graphs.one_peer_exponential, [1, 2, 4, 8, 8, 8]),
+        (graphs.complete, [1.75]),
+        (graphs.star, [56]),
+        (lambda k: graphs.random_matching(k, KEY), [56]),
+    ],
+)
+def test_the_models_of_the_page(build, told):
+    found = tele.analysis.models_between_devices(build(64), 8)
+    np.testing.assert_array_equal(found, told)
+
+
 def test_the_models_of_a_device_are_not_copied_to_add_the_few_that_arrive(monkeypatch):
     text = compiled(graphs.ring(32), monkeypatch)
     assert "f32[4,3]" in text  # those of a device
