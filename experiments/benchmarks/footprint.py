@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 import tele_jax as tele
-from experiments.benchmarks import deep, overhead, work
+from experiments.benchmarks import deep, measure, overhead, work
 from experiments.benchmarks.measure import Record
 from tele_jax.tasks import models
 
@@ -57,7 +57,7 @@ def _counted(name: str, task: Any, algorithm: Any) -> Record:
     told = tele.analysis.memory(algorithm, task, params, jax.default_backend())
     estimated = told.state + told.step  # nothing is evaluated
     slots = algorithm.topology.num_slots * tele.tree.num_bytes(params)
-    return {
+    record = {
         "what": name,
         "models, MB": slots / 1e6,
         "XLA's count, MB": counted / 1e6,
@@ -65,3 +65,4 @@ def _counted(name: str, task: Any, algorithm: Any) -> Record:
         "data beside, MB": told.data / 1e6,
         "ratio": counted / estimated,
     }
+    return measure.judged(record, at_most=1.25)

@@ -22,7 +22,7 @@ def gossip(pairs: int) -> list[Record]:
     """One round of gossip over one copy of the same array."""
     graphs = tele.graphs
     cases: list[tuple[str, tele.Topology, int, float]] = [
-        ("ring", graphs.ring(64), 100_000, 2.0),
+        ("ring", graphs.ring(256), 40_000, 2.0),
         ("ring", graphs.ring(1024), 10_000, 2.0),
         ("exponential", graphs.exponential(256), 40_000, 2.0),
         ("exponential", graphs.exponential(1024), 10_000, 2.0),

@@ -13,7 +13,7 @@ _OF_RATIO = (*_MEASURED, "quartiles", "limit", "target", "met")
 
 
 def rows(tables: Mapping[str, Sequence[Record]]) -> list[Record]:
-    """A row for every record with a ratio: its section, what it is of, its limit."""
+    """A row for every record with a ratio or a target: what it is of, its limit."""
     return [
         {
             "section": title,
@@ -22,7 +22,7 @@ def rows(tables: Mapping[str, Sequence[Record]]) -> list[Record]:
         }
         for title, records in tables.items()
         for record in records
-        if "ratio" in record
+        if "ratio" in record or "met" in record
     ]
 
 
@@ -36,14 +36,17 @@ def _words(record: Record) -> list[str]:
 
 
 def figure(ratios: Sequence[Record]) -> Figure | None:
-    """Every ratio over its limit, with quartiles; None if none has a limit."""
+    """Every ratio over its limit, with quartiles; None if none has a limit.
+
+    Limits of 0 have no place on it.
+    """
     judged = [row for row in ratios if row["limit"] is not None]
     if not judged:
         return None
     with style():
         drawn, axes = plt.subplots(figsize=(9.0, 1.4 + 0.5 * len(judged)))
         for place, row in enumerate(judged):
-            middle, one, other = (_of_limit(row, row[n]) for n in _MEASURED)
+            middle, one, other = (_of_limit(row, name) for name in _MEASURED)
             colour = "#009e73" if row["met"] == "yes" else "#d55e00"
             axes.plot(
                 [one, other], [place, place], color=colour, linewidth=3, alpha=0.4
@@ -61,6 +64,7 @@ def figure(ratios: Sequence[Record]) -> Figure | None:
     return drawn
 
 
-def _of_limit(row: Record, value: float) -> float:
+def _of_limit(row: Record, name: str) -> float:
+    value = row["ratio"] if row[name] is None else row[name]  # counted, not measured
     at_least = row["target"].startswith("at least")
     return row["limit"] / value if at_least else value / row["limit"]

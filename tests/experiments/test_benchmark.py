@@ -26,11 +26,13 @@ def _records():
         measure.judged({"topology": "ring", "slots": 64, "copy, ms": 0.5, **slow}, 8.0),
         measure.judged({"topology": "star", **slow}, at_most=8.0),
         {"topology": "chain", **slow},
+        measure.judged({"topology": "counted", "ratio": 2.0}, at_most=4.0),
+        {"topology": "none at all", "target": "at most 0 programs", "met": "yes"},
     ]
 
 
 def test_a_ratio_has_its_quartiles_and_is_judged():
-    least, most, free = _records()
+    least, most, free, *_ = _records()
     assert (least["ratio"], least["quartiles"]) == (4.0, "3.5 to 4.5")
     assert (least["target"], least["met"]) == ("at least 8", "no")
     assert (most["target"], most["met"]) == ("at most 8", "yes")
@@ -42,12 +44,13 @@ def test_a_ratio_has_its_quartiles_and_is_judged():
 
 def test_the_figure_has_every_limit_at_one():
     ratios = summary.rows({"Gossip": _records(), "Building": [{"seconds": 1.0}]})
-    assert [row["of"] for row in ratios] == ["ring, slots 64", "star", "chain"]
+    told = ["ring, slots 64", "star", "chain", "counted", "none at all"]
+    assert [row["of"] for row in ratios] == told
     drawn = summary.figure(ratios)
     (axes,) = drawn.axes
     middles = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
-    np.testing.assert_allclose(middles, [2.0, 0.5])  # 8 / 4 missed, 4 / 8 met
-    assert summary.figure(ratios[2:]) is None
+    np.testing.assert_allclose(middles, [2.0, 0.5, 0.5])  # 8 / 4 missed, 4 / 8 met
+    assert summary.figure(ratios[2:3]) is None
 
 
 def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path, capsys):
@@ -59,9 +62,13 @@ def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path, capsys):
         sys, "argv", ["benchmark", "--only", "gossip", "--run", str(place)]
     )
     benchmark.main()
-    assert (
-        pq.read_table(place / "ratios.parquet").column("ratio").to_pylist() == [4] * 3
-    )
+    assert pq.read_table(place / "ratios.parquet").column("ratio").to_pylist() == [
+        4,
+        4,
+        4,
+        2,
+        None,
+    ]
     assert (place / "ratios.png").stat().st_size > 1000
     assert title in json.loads((place / "tables.json").read_text())["tables"]
     row = f"| {title} | star | 4 | 3.5 to 4.5 | at most 8 | yes |"

@@ -16,6 +16,7 @@ from tele_jax.tasks import datasets
 from tests.experiments.commands import refused
 
 SMALL = "--num-nodes 6 12 --num-active 4 --num-rounds 4 --num-evals 2 --no-progress"
+RING = tele.graphs.ring(4)
 
 
 def run(monkeypatch, folder, words):
@@ -49,6 +50,25 @@ def test_writes_what_was_measured_of_every_run(monkeypatch, tmp_path, capsys):
     assert (folder / "table.md").read_text() in capsys.readouterr().out
     assert (folder / "many_nodes.png").stat().st_size > 10_000
     assert not list((folder / "runs").iterdir())  # models may be large
+
+
+def test_a_million_nodes_take_the_memory_of_a_thousand():
+    """Beside their data, which are two numbers of images for each."""
+    config, algorithm = Config(examples_per_node=2), tele.Teleportation(RING, 0.1)
+
+    def memory(num_nodes):
+        task, _ = many_nodes.make_task(config, datasets.digits(), num_nodes)
+        assert task.index.shape == (num_nodes, 2)
+        params = task.model.init(jax.random.key(0), task.inputs[:1])
+
+        def run(task):
+            key = jax.random.key(1)
+            return tele.simulate(algorithm, task, params, key, num_rounds=2)
+
+        used = jax.jit(run).lower(task).compile().memory_analysis()
+        return used.temp_size_in_bytes + used.output_size_in_bytes
+
+    assert memory(10**6) == memory(1000)
 
 
 @pytest.mark.parametrize(
