@@ -36,8 +36,8 @@ def deep(num_nodes: int, torch_python: Path | None, passes: int) -> list[Record]
             for mesh in (work.mesh(num_nodes), work.mesh(1))
         )
         baselines = {
-            f"PyTorch, channels {where}": often.peer(peer, name, num_nodes)
-            for where, peer in _layouts(torch_python).items()
+            peer.name: often.peer(peer, name, num_nodes)
+            for peer in _layouts(torch_python)
         }
         for record in peers.compare(ours, baselines, "one device", alone, passes):
             record = {"model": name, "nodes": num_nodes, **record}
@@ -45,11 +45,18 @@ def deep(num_nodes: int, torch_python: Path | None, passes: int) -> list[Record]
     return records
 
 
-def _layouts(torch_python: Path) -> dict[str, peers.Peer]:
-    return {
-        where: peers.Peer(f"PyTorch, channels {where}", torch_python, _SCRIPT, options)
+def _layouts(torch_python: Path) -> list[peers.Peer]:
+    """The script in both layouts, on the GPU if ours is there."""
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    return [
+        peers.Peer(
+            f"PyTorch on the {device}, channels {where}",
+            torch_python,
+            _SCRIPT,
+            (f"--device={device}", *options),
+        )
         for where, options in (("first", ()), ("last", ("--channels-last",)))
-    }
+    ]
 
 
 def _ours(name: str, num_nodes: int, rounds: int, mesh: Mesh) -> Program:

@@ -71,17 +71,25 @@ STRONGEST = "torch_vmap --compile"
 
 
 def find(folder: Path | None, torch_python: Path | None) -> list[Peer]:
-    """The peers whose script is in the folder and that have an interpreter."""
+    """The peers whose script is in the folder and that have an interpreter.
+
+    PyTorch's compute on the CPU, and are left out where ours do not.
+    """
     if folder is None:
         return []
-    platform = ("--platform", jax.default_backend())
+    backend = jax.default_backend()
+    platform = ("--platform", backend)
     peers = []
     for name, options in _PEERS.items():
         stem, *own = name.split()
         is_torch = stem.startswith("torch")
         script = (folder / f"{stem}.py").resolve()
         interpreter = torch_python if is_torch else Path(sys.executable)
-        if interpreter is not None and script.exists():
+        if interpreter is None or not script.exists():
+            continue
+        if is_torch and backend != "cpu":
+            print(f"left out, {name} computes on the CPU", file=sys.stderr)
+        else:
             options = (*own, *options, *(() if is_torch else platform))
             # Not resolved: a virtual environment's python is a link to another one.
             peers.append(Peer(name, interpreter.absolute(), script, options))

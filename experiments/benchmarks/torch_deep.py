@@ -87,6 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser.parse_args()
 
 
@@ -94,14 +95,17 @@ def main() -> None:
     """Time it."""
     args = arguments()
     torch.set_num_threads(args.threads)
+    if args.device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as jax has it
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     make = MODELS[args.model]
-    models = [make().to(memory_format=layout) for _ in range(args.n)]
+    models = [make().to(args.device, memory_format=layout) for _ in range(args.n)]
     draw = np.random.default_rng(1)
     images = torch.from_numpy(
         draw.normal(size=(args.n, NUM_EXAMPLES, 3, 32, 32)).astype(np.float32)
-    )
+    ).to(args.device)
     labels = torch.from_numpy(draw.integers(10, size=(args.n, NUM_EXAMPLES)))
+    labels = labels.to(args.device)
 
     def one_round() -> None:
         for node, model in enumerate(models):
@@ -115,10 +119,16 @@ def main() -> None:
         gossip(models)
 
     def seconds() -> float:
+        wait()
         start = time.perf_counter()
         for _ in range(args.rounds):
             one_round()
+        wait()
         return time.perf_counter() - start
+
+    def wait() -> None:
+        if args.device == "cuda":
+            torch.cuda.synchronize()
 
     one_round()
     median = statistics.median(seconds() for _ in range(args.repeats))

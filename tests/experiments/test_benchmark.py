@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from functools import partial
+from pathlib import Path
 
 import chex
 import jax
@@ -14,7 +15,14 @@ import pytest
 
 import tele_jax as tele
 from experiments import benchmark
-from experiments.benchmarks import convolving, floors, footprint, measure, summary
+from experiments.benchmarks import (
+    convolving,
+    floors,
+    footprint,
+    measure,
+    peers,
+    summary,
+)
 from tele_jax.tasks.models import MLP, Softmax
 from tests.tasks.models.test_deep_models import ReferenceVGG11
 from tests.tasks.models.test_models import ReferenceLeNet
@@ -83,6 +91,20 @@ def test_deep_networks_need_a_pytorch_to_compare_with(monkeypatch, capsys):
         benchmark.main()
     assert ended.value.code == 2
     assert "got only=deep, expected torch_python, too." in capsys.readouterr().err
+
+
+def test_programs_of_the_cpu_are_not_compared_with_a_gpu(monkeypatch, tmp_path, capsys):
+    for name in ("torch_vmap", "jax_naive"):
+        (tmp_path / f"{name}.py").touch()
+    found = [peer.name for peer in peers.find(tmp_path, Path(sys.executable))]
+    assert found[:2] == ["torch_vmap", "torch_vmap --compile"]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [peer.name for peer in peers.find(tmp_path, Path(sys.executable))] == found[
+        2:
+    ]
+    assert "left out, torch_vmap --compile computes on the CPU" in (
+        capsys.readouterr().err
+    )
 
 
 def test_what_was_measured_names_no_row():
