@@ -3,15 +3,21 @@
 import itertools
 import operator
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from flax import struct
 
 from tele_jax._types import Array, Metrics, Params
+from tele_jax.run import has_numbers, one_of
 
 
 @struct.dataclass
 class Search:
-    """Every candidate k, and the best. Under ``vmap`` all arrays get axes in front."""
+    """Every candidate k, and the best. Under ``vmap`` all arrays get axes in front.
+
+    It prints as a table. Of a sweep, an index gives a search, or fewer searches.
+    """
 
     waves: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False)
     """The candidates k, wave by wave: those of one wave ran at the same time."""
@@ -31,6 +37,36 @@ class Search:
     """int32[]: the k of the best candidate; 0 if all of them diverged."""
     best_model: Params
     """The model of the best candidate; NaN if all of them diverged."""
+
+    def __getitem__(self, index: Any) -> "Search":
+        """One search, or some, of a sweep.
+
+        Args:
+          index: as of an array with the sweep's axes.
+
+        Raises:
+          TypeError: this is one search already.
+          IndexError: there are fewer searches, or fewer axes.
+        """
+        batch = np.shape(self.best_k)
+        if not batch:
+            raise TypeError(
+                "Search: got an index, but this is one search and not a sweep; look at "
+                "search.scores, search.best_k or search.table()."
+            )
+        return one_of(self, batch, index, "searches")
+
+    def __repr__(self) -> str:
+        """The table; of a sweep, the best k of each."""
+        if not has_numbers(self.best_k):
+            fields = (f"{name}={value!r}" for name, value in vars(self).items())
+            return f"Search({', '.join(fields)})"
+        if not np.ndim(self.best_k):
+            return self.table()
+        shape = " × ".join(map(str, np.shape(self.best_k)))
+        tried = ", ".join(map(str, self.candidates))
+        best = np.array2string(np.asarray(self.best_k), separator=", ")
+        return f"{shape} searches among k = {tried}; the best k of each:\n{best}"
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -52,7 +88,7 @@ class Search:
         if self.best_k.ndim:
             raise ValueError(
                 f"Search.table: got searches of shape {self.best_k.shape}, expected "
-                "one; pick it with jax.tree.map(lambda leaf: leaf[0], searches)."
+                "one; pick it by an index, as searches[0]."
             )
         lines = ["| k | wave | score | |", "| --- | --- | --- | --- |"]
         numbers = [wave for wave, members in enumerate(self.waves, 1) for _ in members]

@@ -55,25 +55,12 @@ class Run:
                 "Run: got an index, but this is one run and not a sweep; look at "
                 "run.metrics, run.rounds, run.info or run.state."
             )
-        parts = index if isinstance(index, tuple) else (index,)
-        if any(isinstance(part, jax.core.Tracer) for part in parts):
-            return jax.tree.map(lambda leaf: leaf[index], self)
-        try:  # jax would take the nearest that there is
-            chosen = np.arange(math.prod(batch)).reshape(batch)[index]
-        except IndexError as error:
-            shape = " × ".join(map(str, batch))
-            words = f"Run: {error}; this is a sweep of {shape} runs."
-            raise IndexError(words) from None
-
-        def choose(leaf: Array) -> Array:
-            return leaf.reshape(-1, *leaf.shape[len(batch) :])[chosen]
-
-        return jax.tree.map(choose, self)
+        return one_of(self, batch, index, "runs")
 
     def __repr__(self) -> str:
         """A summary of the run; of a sweep, of all its runs."""
         leaves = jax.tree.leaves((self.rounds, self.metrics, self.info))
-        known = all(_has_numbers(leaf) for leaf in leaves) and np.size(self.rounds)
+        known = all(has_numbers(leaf) for leaf in leaves) and np.size(self.rounds)
         if not (known and hasattr(self.state, "params")):
             fields = (f"{name}={value!r}" for name, value in vars(self).items())
             return f"Run({', '.join(fields)})"
@@ -107,7 +94,25 @@ def num_slots(run: Run) -> int:
     return int(leaf.shape[np.ndim(run.rounds) - 1])
 
 
-def _has_numbers(leaf: Any) -> bool:
+def one_of(sweep: Any, batch: tuple[int, ...], index: Any, what: str) -> Any:
+    """A part of a pytree whose leaves have the axes of a sweep in front."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(part, jax.core.Tracer) for part in parts):
+        return jax.tree.map(lambda leaf: leaf[index], sweep)
+    try:  # jax would take the nearest that there is
+        chosen = np.arange(math.prod(batch)).reshape(batch)[index]
+    except IndexError as error:
+        name, shape = type(sweep).__name__, " × ".join(map(str, batch))
+        words = f"{name}: {error}; this is a sweep of {shape} {what}."
+        raise IndexError(words) from None
+
+    def choose(leaf: Array) -> Array:
+        return leaf.reshape(-1, *leaf.shape[len(batch) :])[chosen]
+
+    return jax.tree.map(choose, sweep)
+
+
+def has_numbers(leaf: Any) -> bool:
     """Not while jax traces, nor in a tree of shapes or axes."""
     if isinstance(leaf, jax.core.Tracer):
         return False

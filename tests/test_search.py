@@ -150,14 +150,21 @@ def test_a_sweep_is_a_loop_and_a_new_step_size_compiles_nothing():
     for i, key in enumerate(keys):
         for j, rate in enumerate(rates):
             alone = one(key, rate)
-            there = jax.tree.map(lambda leaf, at=(i, j): leaf[at], swept)
-            chex.assert_trees_all_close(there, alone, rtol=1e-5)
+            chex.assert_trees_all_close(swept[i, j], alone, rtol=1e-5)
     key, rate = keys[0], jnp.float32(0.01)
     with helpers.compilations() as compiled:
         one(key, rate)
     assert compiled == []
     with pytest.raises(ValueError, match=r"^Search.table: got searches of shape \(2,"):
         swept.table()
+    assert [one.best_k.shape for one in swept] == [(2,), (2,)]
+    assert repr(swept[1, 0]) == swept[1, 0].table()
+    assert repr(swept).startswith("2 × 2 searches among k = 1, 2, 4; the best k of ")
+    assert str(np.asarray(swept.best_k)[0, 0]) in repr(swept).splitlines()[1]
+    with pytest.raises(IndexError, match=r"^Search: .*a sweep of 2 × 2 searches"):
+        swept[2]
+    with pytest.raises(TypeError, match=r"^Search: got an index, but this"):
+        swept[0, 0][0]
 
 
 def test_the_best_score_wins():
