@@ -18,10 +18,11 @@ from tele_jax import tree
 from tele_jax._once import once
 from tele_jax._types import Array
 
-_BYTES = 2**18
+_BYTES = 2**17
 """Of a piece, so that it and what is made of it stay in the cache of a CPU."""
-_FEWEST_COLUMNS = 256
-"""A kilobyte: shorter pieces of a row are slow to read."""
+_COLUMNS = 128
+"""A piece has a multiple of these: its rows then fill lines of the cache, and are not
+too short to be read fast."""
 
 
 def rows_in_turn(
@@ -89,7 +90,7 @@ def over_columns(
     """
     num_columns = array[0].size
     bytes_per_column = sum(a.nbytes for a in (array, *others)) // max(1, num_columns)
-    size = max(_FEWEST_COLUMNS, _BYTES // max(1, bytes_per_column))
+    size = _COLUMNS * -(-_BYTES // max(1, bytes_per_column * _COLUMNS))
     if 2 * size > num_columns:
         return function(shared, array, *others)
     in_place = functools.partial(_columns_in_place, function, size)

@@ -18,6 +18,7 @@ from experiments.benchmarks import (
     peers,
     recomputing,
     scaling,
+    sharing,
     teleporting,
     throughput,
     training,
@@ -33,6 +34,7 @@ Section = Literal[
     "convolutions",
     "teleportation",
     "gossip",
+    "devices",
     "sweep",
     "search",
     "building",
@@ -159,6 +161,10 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "Time of gossip over that of a copy": (
         "gossip",
         lambda config: scaling.gossip(5 * config.pairs),
+    ),
+    "Slots shared by devices: bytes moved in a round over those of models told": (
+        "devices",
+        lambda _: sharing.sharing(),
     ),
     "Time of separate calls over that of one program": ("sweep", _sweep),
     "Time of Algorithm 2 over plain runs with n slots, one per wave": (

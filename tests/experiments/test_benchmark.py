@@ -21,6 +21,7 @@ from experiments.benchmarks import (
     footprint,
     measure,
     peers,
+    sharing,
     summary,
 )
 from tele_jax.tasks.models import MLP, Softmax
@@ -105,6 +106,28 @@ def test_programs_of_the_cpu_are_not_compared_with_a_gpu(monkeypatch, tmp_path, 
     assert "left out, torch_vmap --compile computes on the CPU" in (
         capsys.readouterr().err
     )
+
+
+def test_bytes_are_read_from_a_program():
+    text = """
+      %a = f32[2,3]{1,0} collective-permute(f32[2,3]{1,0} %x), channel_id=1
+      %b = (f32[4]{0}, f32[4]{0}) collective-permute-start(f32[4]{0} %x)
+      %c = f32[4]{0} collective-permute-done((f32[4]{0}, f32[4]{0}) %b)
+      %d = (f32[8,3]{1,0}, f32[8]{0}) all-gather(f32[2,3]{1,0} %x, f32[2]{0} %y)
+      %e = f32[] all-reduce(f32[] %x), to_apply=%sum
+      %f = s32[8]{0} all-gather(s32[2]{0} %x)
+    """
+    permuted, gathered, reduced = 6 + 4, 24 + 8, 1
+    expected = 4 * (permuted + 3 / 4 * gathered + 2 * 3 / 4 * reduced)
+    assert sharing.bytes_moved(text, 4) == expected
+
+
+@pytest.mark.parametrize("build", [tele.graphs.ring, tele.graphs.complete])
+def test_what_a_program_moves_is_what_is_told(build):
+    row = sharing._row("strong", "some", build, 16, 8)
+    assert row["met"] == "yes"
+    assert row["ratio"] >= 1
+    assert row["ms at 1 GB/s"] == pytest.approx(row["MB to a device"])
 
 
 def test_what_was_measured_names_no_row():
