@@ -187,7 +187,8 @@ def _use(device: str) -> None:
     """Compute there and nowhere else, or say that it is not there."""
     if device == "best":
         return
-    before = jax.config.jax_platforms
+    settings: Any = jax.config
+    before = settings.jax_platforms
     try:
         jax.config.update("jax_platforms", device)
         jax.devices(device)

@@ -66,7 +66,7 @@ def _rows() -> list[Record]:
 
 def _row(scaling: str, name: str, build: Build, num_slots: int, devices: int) -> Record:
     topology = build(num_slots)
-    task = overhead.images(num_slots, models.by_name("lenet"))
+    task: Any = overhead.images(num_slots, models.by_name("lenet"))
     params = task.model.init(jax.random.key(0), task.inputs[:1])
     algorithm = tele.DSGD(topology, work.LEARNING_RATE)
 
@@ -82,7 +82,7 @@ def _row(scaling: str, name: str, build: Build, num_slots: int, devices: int) ->
     with jax.set_mesh(mesh):
         compiled = jax.jit(run).lower(*given).compile()
         rate = measure.rate(lambda: compiled(*given), _ROUNDS, repeats=3)
-    moved = bytes_moved(compiled.as_text(), devices) / (topology.period or 1)
+    moved = bytes_moved(str(compiled.as_text()), devices) / (topology.period or 1)
     of_model = tele.tree.num_bytes(params)
     told = of_model * np.mean(tele.analysis.models_between_devices(topology, devices))
     record = {
