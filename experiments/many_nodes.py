@@ -32,8 +32,8 @@ from tele_jax.tasks import datasets, models, partition
 
 _COPIES = 7
 """So often a process holds its models at its peak, those of the driver and checkpoints
-included: 5.3 times (LeNet, n = 10⁴) were seen on a CPU, and before a round wrote over
-its models 6.5 times of softmax regression, n = 10⁵."""
+included: on a CPU 6.1 times (LeNet, n = 10⁴, 1-peer exponential graph) and 2.9 times
+(softmax regression, n = 10⁵, ring) were seen."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.benchmarks.measure import Record
@@ -27,11 +28,11 @@ def rows(tables: Mapping[str, Sequence[Record]]) -> list[Record]:
 
 
 def _words(record: Record) -> list[str]:
-    """What is said in words, and counted: not what was measured."""
+    """What is said in words, and counted: not what was measured, which has a unit."""
     return [
         str(value) if isinstance(value, str) else f"{name} {value:,}"
         for name, value in record.items()
-        if name not in _OF_RATIO and isinstance(value, (str, int))
+        if name not in _OF_RATIO and ", " not in name and isinstance(value, (str, int))
     ]
 
 
@@ -43,25 +44,40 @@ def figure(ratios: Sequence[Record]) -> Figure | None:
     judged = [row for row in ratios if row["limit"] is not None]
     if not judged:
         return None
+    sections = dict.fromkeys(row["section"] for row in judged)
+    lines: list[Record | str] = []
+    for section in sections:  # a line for its name, one for each of its ratios
+        lines += [section, *(row for row in judged if row["section"] == section)]
     with style():
-        drawn, axes = plt.subplots(figsize=(9.0, 1.4 + 0.5 * len(judged)))
-        for place, row in enumerate(judged):
-            middle, one, other = (_of_limit(row, name) for name in _MEASURED)
-            colour = "#009e73" if row["met"] == "yes" else "#d55e00"
-            axes.plot(
-                [one, other], [place, place], color=colour, linewidth=3, alpha=0.4
-            )
-            axes.plot(middle, place, "o", color=colour)
-        labels = [f"{r['section']}\n{r['of']}: {r['target']}" for r in judged]
-        axes.set_yticks(range(len(judged)), labels, fontsize="x-small")
+        drawn, axes = plt.subplots(figsize=(9.0, 1.2 + 0.2 * len(lines)))
+        for place, row in enumerate(lines):
+            if not isinstance(row, str):
+                _draw(axes, place, row)
+        labels = axes.set_yticks(range(len(lines)), map(_label, lines))
+        for line, tick in zip(lines, labels, strict=True):
+            tick.label1.set_fontsize("x-small")
+            tick.label1.set_fontweight("bold" if isinstance(line, str) else "normal")
+        axes.tick_params("y", length=0)
         axes.axvline(1.0, color="#707070", linestyle="--")
+        axes.set_xlim(left=0.0)
+        axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_xlabel(
-            "ratio over its limit (the other way round where it is a least); bars: "
-            "quartiles;\nright of the line the target is missed"
+            "ratio over its limit, limit over ratio\nwhere it is a least; "
+            "bars: quartiles;\nright of the line it is missed"
         )
-        axes.invert_yaxis()
         drawn.tight_layout()
     return drawn
+
+
+def _draw(axes: Axes, place: int, row: Record) -> None:
+    middle, one, other = (_of_limit(row, name) for name in _MEASURED)
+    colour = "#009e73" if row["met"] == "yes" else "#d55e00"
+    axes.plot([one, other], [place, place], color=colour, linewidth=3, alpha=0.4)
+    axes.plot(middle, place, "o", color=colour)
+
+
+def _label(line: Record | str) -> str:
+    return line if isinstance(line, str) else f"{line['of']}: {line['target']}"
 
 
 def _of_limit(row: Record, name: str) -> float:

@@ -128,7 +128,7 @@ def _compared(
         "nodes": nodes,
         "slots": slots,
         "round, µs": f"{first:.1f} over {second:.1f}",
-        "temporary bytes": " over ".join(f"{_temporary_bytes(p):,}" for p in programs),
+        "temporary, bytes": " over ".join(f"{_temporary_bytes(p):,}" for p in programs),
         **measure.quotient(seconds[:, 0], seconds[:, 1]),
     }
 
