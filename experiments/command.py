@@ -191,7 +191,8 @@ def _use(device: str) -> None:
     before = settings.jax_platforms
     try:
         jax.config.update("jax_platforms", device)
-        jax.devices(device)
+        if jax.devices(device)[0] != jax.devices()[0]:
+            raise RuntimeError("jax computes somewhere else already")
     except RuntimeError as error:
         jax.config.update("jax_platforms", before)
         here = ", ".join(sorted({found.platform for found in jax.devices()}))

@@ -32,7 +32,7 @@ from tele_jax.tasks import datasets, models, partition
 
 _COPIES = 7
 """So often a process holds its models at its peak, those of the driver and checkpoints
-included: on a CPU 6.1 times (LeNet, n = 10⁴, 1-peer exponential graph) and 2.9 times
+included: on a CPU 6.0 times (LeNet, n = 10⁴, 1-peer exponential graph) and 2.9 times
 (softmax regression, n = 10⁵, ring) were seen."""
 
 

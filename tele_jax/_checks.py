@@ -134,18 +134,27 @@ def check_processes(
         for name, part in given.items():
             for path, leaf in jax.tree.leaves_with_path(part):
                 facts[name + jax.tree_util.keystr(path)] = _told(leaf)
-            facts[name] = digest(jax.tree.map(lambda _: None, part))
+            facts[f"{name}, its kind,"] = digest(jax.tree.map(_kind, part))
     processes.check_alike("simulate", facts)
+
+
+def _kind(leaf: Any) -> str:
+    return f"{getattr(leaf, 'dtype', type(leaf))}{np.shape(leaf)}"
 
 
 def _told(leaf: Any) -> Any:
     """A number itself, of more numbers a digest; what jax traces is not known."""
     if isinstance(leaf, jax.core.Tracer):
         return None
-    plain = np.size(leaf) == 1 and not jax.dtypes.issubdtype(
-        getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key
+    is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
+        leaf.dtype, jax.dtypes.prng_key
     )
-    return np.asarray(leaf).item() if plain else digest(leaf)
+    if is_key or np.size(leaf) != 1:
+        return digest(leaf)
+    number = np.asarray(leaf).reshape(())
+    # A float32 by its own digits, 0.1, and not by those of the float64 next to it.
+    is_float = jnp.issubdtype(number.dtype, jnp.floating)
+    return float(str(number)) if is_float else number.item()
 
 
 @contextlib.contextmanager
@@ -164,8 +173,10 @@ def memory_told(algorithm: Algorithm, task: Task, params: Params) -> Iterator[No
         parts = (needed.total, needed.state, needed.data)
         total, state, data = (f"{number / 1e9:,.1f} GB" for number in parts)
         raise MemoryError(
-            f"simulate: a device has no room for this run, which needs about {total}, "
-            f"{state} of them for all slots' models and what travels with them, {data} "
-            "for the data; take fewer slots, a smaller model, batch or slots_at_once, "
+            "simulate: there is no room for this run, which needs about "
+            f"{total} on its devices together (of a sweep, each run does), {state} of "
+            "them for all slots' models and what travels with them, "
+            f"{data} for the data; take fewer slots, a smaller model, batch or "
+            "slots_at_once, "
             f"or share the slots between more devices ({str(error).splitlines()[0]})."
         ) from error

@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from tele_jax._types import Array, Metrics, Params
-from tele_jax.run import has_numbers, one_of
+from tele_jax.run import has_numbers, part_of
 
 
 @struct.dataclass
@@ -54,7 +54,7 @@ class Search:
                 "Search: got an index, but this is one search and not a sweep; look at "
                 "search.scores, search.best_k or search.table()."
             )
-        return one_of(self, batch, index, "searches")
+        return part_of(self, batch, index, "searches")
 
     def __repr__(self) -> str:
         """The table; of a sweep, the best k of each."""

@@ -129,8 +129,8 @@ def _check(
 def lost(error: BaseException) -> bool:
     """Whether an exception says that another process is gone.
 
-    >>> lost(ValueError("Gloo"))
-    False
+    >>> lost(ValueError("UNKNOWN: Gloo AllGather failed")), lost(ValueError("Gloo"))
+    (True, False)
     """
     words = str(error)
     if isinstance(error, ValueError):  # what jax makes of some of them

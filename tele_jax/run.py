@@ -55,7 +55,7 @@ class Run:
                 "Run: got an index, but this is one run and not a sweep; look at "
                 "run.metrics, run.rounds, run.info or run.state."
             )
-        return one_of(self, batch, index, "runs")
+        return part_of(self, batch, index, "runs")
 
     def __repr__(self) -> str:
         """A summary of the run; of a sweep, of all its runs."""
@@ -94,7 +94,7 @@ def num_slots(run: Run) -> int:
     return int(leaf.shape[np.ndim(run.rounds) - 1])
 
 
-def one_of(sweep: Any, batch: tuple[int, ...], index: Any, what: str) -> Any:
+def part_of(sweep: Any, batch: tuple[int, ...], index: Any, what: str) -> Any:
     """A part of a pytree whose leaves have the axes of a sweep in front."""
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, jax.core.Tracer) for part in parts):

@@ -59,7 +59,7 @@ def simulate(
       A ``Run``. A run that diverges holds NaNs; it does not raise.
 
     Raises:
-      MemoryError: a device has less memory than that takes.
+      MemoryError: a device has less memory than that takes, and jax says so at once.
       ValueError: ``eval_every`` does not divide ``num_rounds``, a schedule of step
         sizes is too short, the algorithm does not fit the task, the loss is not a
         scalar, the params do not fit the task, or the run to resume is one of something

@@ -70,68 +70,6 @@ def test_devices_share_every_form_of_gossip(form, dim, monkeypatch):
     chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("graph", sorted(set(helpers.GRAPHS) - {"ring"}))
-def test_devices_share_every_graph(graph):
-    topology, key = helpers.GRAPHS[graph](SLOTS), jax.random.key(1)
-    task = helpers.quadratic(topology.num_slots, noise=0.5)
-
-    def go():
-        algorithm = tele.DSGD(topology, 0.3)
-        return tele.simulate(algorithm, task, jnp.ones(3), key, num_rounds=6)
-
-    alone = go()
-    with jax.set_mesh(tele.slot_mesh(4)):
-        shared = go()
-    chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
-
-
-def _others():
-    """Name to an algorithm of a kind of its own."""
-    ring = tele.graphs.ring(SLOTS)
-    down = tele.network.outages(jax.random.key(2), 0.3, duration=2)
-    fail = tele.Failures(down)
-    lan = tele.Network(tele.network.same(latency=0.25), tele.network.constant(1.0))
-    several = {"direction": helpers.MOMENTUM, "local_steps": 2}
-    return {
-        "UnreliableDSGD": tele.UnreliableDSGD(ring, 0.3, fail),
-        "UnreliableTeleportation": tele.UnreliableTeleportation(ring, 0.3, fail),
-        "Timed": tele.Timed(tele.DSGD(ring, 0.3), lan),
-        "token": tele.Teleportation(ring, 0.3, **several),
-        "node": tele.Teleportation(ring, 0.3, memory="node", **several),
-    }
-
-
-@pytest.mark.parametrize("name", _others())
-def test_devices_share_every_kind_of_algorithm(name):
-    algorithm = _others()[name]
-    task = helpers.quadratic(SLOTS if "DSGD" in repr(algorithm) else NODES, noise=0.5)
-
-    def go():
-        key = jax.random.key(1)
-        return tele.simulate(algorithm, task, jnp.ones(3), key, num_rounds=6)
-
-    alone = go()
-    with jax.set_mesh(tele.slot_mesh(4)):
-        shared = go()
-    chex.assert_trees_all_close(shared, alone, rtol=1e-5, atol=1e-6)
-
-
-def test_devices_share_a_search():
-    def go():
-        task = helpers.quadratic(16, noise=0.5)
-        return tele.search(
-            *(tele.graphs.ring, task, jnp.ones(3), jax.random.key(1), 0.1),
-            num_rounds=6,
-        )
-
-    alone = go()
-    with jax.set_mesh(tele.slot_mesh(4)):
-        shared = go()
-    assert shared.waves == alone.waves
-    chex.assert_trees_all_close(shared.scores, alone.scores, rtol=1e-5)
-    chex.assert_trees_all_close(shared.best_model, alone.best_model, rtol=1e-5)
-
-
 @pytest.mark.parametrize("algorithm", ["dsgd_momentum", "teleportation"])
 def test_every_device_holds_its_own_slots(algorithm):
     mesh = tele.slot_mesh(4)

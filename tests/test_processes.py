@@ -191,7 +191,9 @@ def test_sigterm_stops_all_with_a_checkpoint(tmp_path):
     ("case", "words"),
     [
         ("configs", "RunDirectory: process 1 has said 1, and process 0 0"),
-        ("rates", "process 1 has algorithm.learning_rate 1.25, and process 0 0.25"),
+        ("rates", "process 1 has algorithm.learning_rate 1.1, and process 0 0.1;"),
+        ("keys", "simulate: process 1 has key '"),
+        ("starts", "simulate: process 1 has params '"),
         ("graphs", "simulate: process 1 has algorithm.topology.senders None"),
         ("rounds", "simulate: process 1 has num_rounds 40, and process 0 20"),
         ("versions", "connect: process 1 has jax None, and process 0 '"),

@@ -1,7 +1,7 @@
 """simulate: what it returns, and that data stay arguments."""
 
 import functools
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -252,36 +252,3 @@ def test_classes_of_equal_shape_keep_their_own_programs():
     for factor in range(1, 31):
         run = tele.simulate(algorithm, make(factor), jnp.ones(3), key, num_rounds=1)
         assert float(run.info.loss[0]) == 3 * factor
-
-
-@struct.dataclass
-class Anybody:
-    """A task of any number of nodes, without data."""
-
-    num_nodes: int = struct.field(pytree_node=False)
-    counts_draws: ClassVar[bool] = False
-
-    def sample(self, key, node, count):
-        return key
-
-    def loss(self, params, batch):
-        return jnp.sum(params**2)
-
-
-def test_what_no_device_has_room_for_is_said():
-    """4e15 bytes are more than a process can address, so it takes none of them."""
-    algorithm = tele.DSGD(tele.graphs.complete(10**8), 0.1)
-    words = (
-        r"simulate: a device has no room for this run, which needs about "
-        r"[\d,.]+ GB, 4,000,000.0 GB of them .*; take fewer slots"
-    )
-    with pytest.raises(MemoryError, match=words) as refused:
-        tele.simulate(
-            algorithm,
-            Anybody(10**8),
-            jnp.ones(10**7),
-            jax.random.key(0),
-            num_rounds=1,
-            observe=lambda slots, task: {},
-        )
-    assert "RESOURCE_EXHAUSTED" in str(refused.value.__cause__)

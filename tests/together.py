@@ -46,10 +46,11 @@ def task():
     )
 
 
-def simulate(algorithm, num_rounds=20, resume=None):
-    """Some rounds from the one start."""
+def simulate(algorithm, num_rounds=20, resume=None, *, key=None, start=None):
+    """Some rounds, from the one start if nothing else is said."""
+    key = jax.random.key(1) if key is None else key
     return tele.simulate(
-        *(algorithm, task(), jnp.ones(DIM), jax.random.key(1)),
+        *(algorithm, task(), jnp.ones(DIM) if start is None else start, key),
         num_rounds=num_rounds,
         eval_every=CHUNK if num_rounds else None,
         resume=resume,
@@ -77,12 +78,15 @@ def results(folder, case):
     """Name to array, whole on every process."""
     if case in ("algorithms", "late"):
         runs = {name: simulate(each) for name, each in algorithms().items()}
-    elif case in ("rates", "graphs", "rounds"):
+    elif case in ("rates", "graphs", "rounds", "keys", "starts"):
         index = jax.process_index()
         graph = tele.graphs.complete if case == "graphs" and index else tele.graphs.ring
-        rate = 0.25 + index if case == "rates" else 0.25
+        rate = 0.1 + index if case == "rates" else 0.1
         num_rounds = 20 + 20 * index if case == "rounds" else 20
-        runs = {"one": simulate(tele.Teleportation(graph(SLOTS), rate), num_rounds)}
+        key = jax.random.key(index if case == "keys" else 1)
+        start = jnp.full(DIM, 1.0 + index if case == "starts" else 1.0)
+        algorithm = tele.Teleportation(graph(SLOTS), rate)
+        runs = {"one": simulate(algorithm, num_rounds, key=key, start=start)}
     else:
         index = jax.process_index() if case == "configs" else 0
         pause = 0.5 if case == "slow" else 0.0

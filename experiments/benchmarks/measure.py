@@ -51,7 +51,7 @@ def judged(
 ) -> Record:
     """The record with what is expected of its ratio, and whether it is so."""
     limit = at_least if at_most == np.inf else at_most
-    target = f"at {'least' if at_most == np.inf else 'most'} {float(f'{limit:.3g}'):g}"
+    target = f"at {'least' if at_most == np.inf else 'most'} {round(limit, 2):g}"
     met = at_least <= record["ratio"] <= at_most
     return {**record, "limit": limit, "target": target, "met": "yes" if met else "no"}
 

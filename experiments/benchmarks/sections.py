@@ -67,8 +67,9 @@ class Config:
     pairs: int = 20
     """Pairs of calls of the other sections."""
     many_nodes: int = 1_000_000
+    """Nodes of the clocks section."""
     few_nodes: int = 1_000
-    """Numbers of nodes of the clocks section; the second one of teleportation, too."""
+    """What they are set against, there and in the teleportation section."""
     growing_nodes: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000)
     """Numbers of nodes of the teleportation section; 2.6 GB of data at the last."""
 

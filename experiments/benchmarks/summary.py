@@ -62,8 +62,8 @@ def figure(ratios: Sequence[Record]) -> Figure | None:
         axes.set_xlim(left=0.0)
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.set_xlabel(
-            "ratio over its limit, limit over ratio\nwhere it is a least; "
-            "bars: quartiles;\nright of the line it is missed"
+            "how much of its limit a ratio takes;\nbars: quartiles; "
+            "orange, right of the line: missed"
         )
         drawn.tight_layout()
     return drawn

@@ -40,13 +40,14 @@ def teleportation(
             pair = tuple(
                 _teleporting(make(n), num_slots, rounds) for n in (num_nodes, few)
             )
-            told = (name, f"{num_nodes:,} over {few:,}", f"{num_slots}")
+            told = (name, f"{num_nodes:,} over {few:,} nodes", f"{num_slots} slots")
             record = _compared(pair, *told, rounds, pairs)
             records.append(measure.judged(record, at_most=1.2))
     rounds, task = min(rounds, 256), _stored(many[0])
     for num_slots in slots:
         pair = tuple(_teleporting(task, k, rounds) for k in (num_slots, 1))
-        told = ("stored numbers", f"{many[0]:,}", f"{num_slots:,} over 1")
+        nodes, slots_told = f"{many[0]:,} nodes", f"{num_slots:,} slots over 1"
+        told = ("stored numbers", nodes, slots_told)
         record = _compared(pair, *told, rounds, pairs)
         records.append(measure.judged(record, at_most=num_slots))
     return records

@@ -1,11 +1,9 @@
 """What all studies share: the flags of a run's folder, and how they end."""
 
-import gc
 import importlib
 import json
 import signal
 import sys
-import time
 
 import jax
 import numpy as np
@@ -120,38 +118,6 @@ def test_sigterm_ends_a_study_in_words(monkeypatch, tmp_path, capsys):
     told = refused("quickstart", capsys, lambda: call(monkeypatch, *words), 143)
     assert told == "quickstart: interrupted; nothing was written."
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-)
-def test_a_signal_while_garbage_is_collected_is_heard(
-    number, code, monkeypatch, tmp_path, capsys
-):
-    """What it raises in a hook of the collector, as jax has one, Python drops."""
-    before, raised = sys.unraisablehook, []
-
-    def hook(phase, _):
-        if phase == "start" and len(raised) < 2:
-            raised.append(phase)
-            signal.raise_signal(number)
-
-    def collecting(*args, **settings):
-        gc.callbacks.append(hook)
-        gc.collect()
-        gc.collect()
-        for _ in range(600):
-            time.sleep(0.1)
-        raise AssertionError("the signal was not heard")
-
-    monkeypatch.setattr(quickstart.tuning, "train", collecting)
-    words = ("--run", tmp_path / "run")
-    try:
-        refused("quickstart", capsys, lambda: call(monkeypatch, *words), code)
-    finally:
-        gc.callbacks.remove(hook)
-    assert len(raised) == 2
-    assert sys.unraisablehook is before
 
 
 def test_a_run_is_not_begun_in_the_folder_of_another(monkeypatch, tmp_path, capsys):
