@@ -29,8 +29,8 @@ _called = _not_inlined(lax.optimization_barrier)
 """Not of the identity: that ``jit`` would leave out."""
 
 
-def once(array: Any) -> Any:
-    """The same array or tree, and its gradient, as a place in memory that others read.
+def once(array: Array) -> Array:
+    """The same array, and its gradient, as a place in memory that others read.
 
     XLA's CPU compiler puts elementwise work into every loop that reads its result: the
     three shifted copies of a normalised map would normalise it three times. Elsewhere

@@ -6,11 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from tele_jax._once import once
 from tele_jax._types import Array, Key, Scalar
-
-_LINE = 16
-"""Numbers of four bytes in a line of a CPU's cache."""
 
 
 @struct.dataclass
@@ -56,12 +52,10 @@ class Quadratic:
     ) -> tuple[Array, Array, Array]:
         """The node's a_i and b_i, and this draw's ξ."""
         del count
-        # First a number of every line of the cache, of all slots at the same time: of
-        # whole rows, read one after the other, each would wait for a large memory.
-        lines, node = once((self.rows[node, ::_LINE], node))
+        row = self.rows[node]
         deviation = self.noise / math.sqrt(self.dim)
         noise = deviation * jax.random.normal(key, (self.dim,))
-        return lines[0], self.rows[node][1:], noise
+        return row[0], row[1:], noise
 
     def loss(self, params: Array, batch: tuple[Array, Array, Array]) -> Array:
         """F_i(x; ξ) = ½ ‖a_i x − b_i‖² + ⟨ξ, x⟩."""
