@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import itertools
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -151,19 +152,14 @@ def run_method(
     simulate = functools.partial(tele.simulate, chosen, task, params, run_key)
     few = config.num_rounds // config.num_evals
     with machine.devices_share(num_slots):
-        run = driver.drive(
-            lambda rounds, resume: simulate(
-                num_rounds=rounds, observe=observe, resume=resume
-            ),
+        run = _train(
+            simulate,
             num_rounds=config.num_rounds,
             rounds_per_chunk=few,
             label=label,
             directory=folder.directory(label, (task, params, run_key)),
-            minutes_per_checkpoint=5.0,
             progress=folder.progress,
         )
-        if int(run.rounds[-1]) < config.num_rounds:
-            raise KeyboardInterrupt
         more = functools.partial(
             simulate, num_rounds=few, observe=work.nothing, resume=run
         )
@@ -181,6 +177,23 @@ def run_method(
         accuracy=tuple(np.asarray(run.metrics["accuracy"]).tolist()),
         distance=tuple(np.asarray(run.metrics["consensus_distance"]).tolist()),
     )
+
+
+def _train(
+    simulate: Callable[..., tele.Run], *, num_rounds: int, **settings: Any
+) -> tele.Run:
+    """All rounds; ``settings`` are those of ``drive``."""
+    run = driver.drive(
+        lambda rounds, resume: simulate(
+            num_rounds=rounds, observe=observe, resume=resume
+        ),
+        num_rounds=num_rounds,
+        minutes_per_checkpoint=5.0,
+        **settings,
+    )
+    if int(run.rounds[-1]) < num_rounds:
+        raise KeyboardInterrupt
+    return run
 
 
 def check_memory(config: Config, dataset: datasets.Dataset) -> None:

@@ -48,13 +48,10 @@ class Search:
           TypeError: this is one search already.
           IndexError: there are fewer searches, or fewer axes.
         """
-        batch = np.shape(self.best_k)
-        if not batch:
-            raise TypeError(
-                "Search: got an index, but this is one search and not a sweep; look at "
-                "search.scores, search.best_k or search.table()."
-            )
-        return part_of(self, batch, index, "searches")
+        return part_of(
+            *(self, np.shape(self.best_k), index, ("search", "searches")),
+            instead="search.scores, search.best_k or search.table()",
+        )
 
     def __repr__(self) -> str:
         """The table; of a sweep, the best k of each."""

@@ -49,13 +49,10 @@ class Run:
           TypeError: this is one run already.
           IndexError: there are fewer runs, or fewer axes.
         """
-        batch = np.shape(self.rounds)[:-1]
-        if not batch:
-            raise TypeError(
-                "Run: got an index, but this is one run and not a sweep; look at "
-                "run.metrics, run.rounds, run.info or run.state."
-            )
-        return part_of(self, batch, index, "runs")
+        return part_of(
+            *(self, np.shape(self.rounds)[:-1], index, ("run", "runs")),
+            instead="run.metrics, run.rounds, run.info or run.state",
+        )
 
     def __repr__(self) -> str:
         """A summary of the run; of a sweep, of all its runs."""
@@ -94,16 +91,36 @@ def num_slots(run: Run) -> int:
     return int(leaf.shape[np.ndim(run.rounds) - 1])
 
 
-def part_of(sweep: Any, batch: tuple[int, ...], index: Any, what: str) -> Any:
-    """A part of a pytree whose leaves have the axes of a sweep in front."""
+def part_of(
+    sweep: Any,
+    batch: tuple[int, ...],
+    index: Any,
+    names: tuple[str, str],
+    instead: str,
+) -> Any:
+    """A part of a pytree whose leaves have the axes of a sweep in front.
+
+    Args:
+      sweep: a ``Run`` or a ``Search``.
+      batch: the sizes of those axes.
+      index: as of an array with these axes.
+      names: of one and of many.
+      instead: what to look at where there is only one.
+    """
+    who = type(sweep).__name__
+    if not batch:
+        raise TypeError(
+            f"{who}: got an index, but this is one {names[0]} and not a sweep; look at "
+            f"{instead}."
+        )
     parts = index if isinstance(index, tuple) else (index,)
     if any(isinstance(part, jax.core.Tracer) for part in parts):
         return jax.tree.map(lambda leaf: leaf[index], sweep)
     try:  # jax would take the nearest that there is
         chosen = np.arange(math.prod(batch)).reshape(batch)[index]
     except IndexError as error:
-        name, shape = type(sweep).__name__, " × ".join(map(str, batch))
-        words = f"{name}: {error}; this is a sweep of {shape} {what}."
+        shape = " × ".join(map(str, batch))
+        words = f"{who}: {error}; this is a sweep of {shape} {names[1]}."
         raise IndexError(words) from None
 
     def choose(leaf: Array) -> Array:

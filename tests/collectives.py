@@ -1,12 +1,11 @@
 """What moves between devices in a compiled program, read from its text."""
 
-import re
-
 import jax
 import jax.numpy as jnp
 import optax
 
 import tele_jax as tele
+from experiments.benchmarks import sharing
 from tests import helpers
 
 
@@ -27,6 +26,5 @@ def compiled(graph, monkeypatch):
 
 
 def moved(text, collective):
-    """Shapes of the models, floating-point, that a collective moves."""
-    made = re.findall(rf"= (.*?) {collective}(?:-start)?\(", text)
-    return [shape for one in made for shape in re.findall(r"f32\[([\d,]*)\]", one)]
+    """Shapes of the models, floating-point, that a collective moves: "8,3"."""
+    return [",".join(map(str, shape)) for shape in sharing.moved(text, collective)]

@@ -11,6 +11,7 @@ which prints its rows as JSON.
 """
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -122,16 +123,20 @@ def bytes_moved(program: str, num_devices: int) -> float:
     share = (num_devices - 1) / num_devices
     factors = {"collective-permute": 1.0, "all-gather": share, "all-reduce": 2 * share}
     return sum(
-        factor * 4 * sum(_sizes(program, collective))
+        factor * 4 * sum(map(math.prod, moved(program, collective)))
         for collective, factor in factors.items()
     )
 
 
-def _sizes(program: str, collective: str) -> list[int]:
-    """How many float32 numbers each of them gives."""
+def moved(program: str, collective: str) -> list[tuple[int, ...]]:
+    """Shapes of the float32 arrays that a collective gives, by the program's text.
+
+    >>> moved("a = f32[2,3] all-gather(b)", "all-gather")
+    [(2, 3)]
+    """
     made = re.findall(rf"= (.*?) {collective}(?:-done)?\(", program)
     shapes = [shape for one in made for shape in re.findall(r"f32\[([\d,]*)\]", one)]
-    return [int(np.prod([int(n) for n in shape.split(",") if n])) for shape in shapes]
+    return [tuple(int(n) for n in shape.split(",") if n) for shape in shapes]
 
 
 if __name__ == "__main__":

@@ -91,6 +91,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def examples(
+    num_nodes: int, draw: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random images and labels of every node."""
+    images = draw.normal(size=(num_nodes, NUM_EXAMPLES, 3, 32, 32)).astype(np.float32)
+    labels = draw.integers(10, size=(num_nodes, NUM_EXAMPLES))
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
 def main() -> None:
     """Time it."""
     args = arguments()
@@ -101,11 +110,7 @@ def main() -> None:
     make = MODELS[args.model]
     models = [make().to(args.device, memory_format=layout) for _ in range(args.n)]
     draw = np.random.default_rng(1)
-    images = torch.from_numpy(
-        draw.normal(size=(args.n, NUM_EXAMPLES, 3, 32, 32)).astype(np.float32)
-    ).to(args.device)
-    labels = torch.from_numpy(draw.integers(10, size=(args.n, NUM_EXAMPLES)))
-    labels = labels.to(args.device)
+    images, labels = (part.to(args.device) for part in examples(args.n, draw))
 
     def one_round() -> None:
         for node, model in enumerate(models):

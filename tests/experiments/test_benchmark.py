@@ -71,13 +71,8 @@ def test_a_benchmark_writes_its_ratios(monkeypatch, tmp_path, capsys):
         sys, "argv", ["benchmark", "--only", "gossip", "--run", str(place)]
     )
     benchmark.main()
-    assert pq.read_table(place / "ratios.parquet").column("ratio").to_pylist() == [
-        4,
-        4,
-        4,
-        2,
-        None,
-    ]
+    written = pq.read_table(place / "ratios.parquet").column("ratio")
+    assert written.to_pylist() == [4, 4, 4, 2, None]
     assert (place / "ratios.png").stat().st_size > 1000
     assert title in json.loads((place / "tables.json").read_text())["tables"]
     row = f"| {title} | star | 4 | 3.5 to 4.5 | at most 8 | yes |"
@@ -97,12 +92,14 @@ def test_deep_networks_need_a_pytorch_to_compare_with(monkeypatch, capsys):
 def test_programs_of_the_cpu_are_not_compared_with_a_gpu(monkeypatch, tmp_path, capsys):
     for name in ("torch_vmap", "jax_naive"):
         (tmp_path / f"{name}.py").touch()
-    found = [peer.name for peer in peers.find(tmp_path, Path(sys.executable))]
+
+    def names():
+        return [peer.name for peer in peers.find(tmp_path, Path(sys.executable))]
+
+    found = names()
     assert found[:2] == ["torch_vmap", "torch_vmap --compile"]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert [peer.name for peer in peers.find(tmp_path, Path(sys.executable))] == found[
-        2:
-    ]
+    assert names() == found[2:]
     assert "left out, torch_vmap --compile computes on the CPU" in (
         capsys.readouterr().err
     )
