@@ -177,7 +177,7 @@ def _columns_in_place(
         read = (lax.dynamic_slice_in_dim(a, start, size, 1) for a in (flat, *rest))
         own, *of_others = map(once, read)
         is_done = (start + jnp.arange(size) < i * size)[None]
-        new = once(jnp.where(is_done, own, function(shared, own, *of_others)))
+        new = jnp.where(is_done, own, function(shared, own, *of_others))
         return lax.dynamic_update_slice_in_dim(flat, new, start, 1)
 
     return lax.fori_loop(0, -(-num_columns // size), piece, flat).reshape(array.shape)

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 import tele_jax as tele
-from tele_jax._once import once, once_forward
+from tele_jax._once import gradient_transposed, once, once_forward
 from tele_jax.gossip import mix
 from tele_jax.tasks.convolution import conv_general_dilated
 
@@ -30,7 +30,7 @@ def cubes(array, through):
     ],
     ids=["value", "gradient", "hessian", "vmap", "checkpoint", "linearize"],
 )
-@pytest.mark.parametrize("function", [once, once_forward])
+@pytest.mark.parametrize("function", [once, once_forward, gradient_transposed])
 def test_it_is_the_same_array_under_every_transform(transform, function):
     array = jax.random.normal(jax.random.key(0), (3, 2))
     got, expected = (

@@ -3,6 +3,7 @@
 from flax import linen as nn
 
 from tele_jax._types import Array
+from tele_jax.tasks.models.layers import dense
 
 
 class MLP(nn.Module):
@@ -22,8 +23,8 @@ class MLP(nn.Module):
     def __call__(self, inputs: Array) -> Array:
         x = inputs.reshape(inputs.shape[0], -1)
         for features in self.hidden:
-            x = nn.relu(nn.Dense(features)(x))
-        return nn.Dense(self.num_classes)(x)
+            x = nn.relu(dense(features)(x))
+        return dense(self.num_classes)(x)
 
 
 class Softmax(nn.Module):
@@ -38,4 +39,4 @@ class Softmax(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        return nn.Dense(self.num_classes)(inputs.reshape(inputs.shape[0], -1))
+        return dense(self.num_classes)(inputs.reshape(inputs.shape[0], -1))

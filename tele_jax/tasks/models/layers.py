@@ -6,8 +6,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from tele_jax._once import gradient_transposed
 from tele_jax._types import Array
 from tele_jax.tasks.convolution import conv_general_dilated
+
+_FEW = 12
+"""Outputs of a dense layer up to which the gradient of its kernel is faster as its
+transpose: steps of softmax regression took between 1.0 and 0.2 of the time with 2 or 10
+outputs (batches of 1 to 128, 64 to 3,072 inputs), with 20 up to 1.4 times the time."""
 
 
 def feature_maps(who: str, images: Array, smallest: int) -> Array:
@@ -51,6 +57,22 @@ def conv(features: int, size: int = 3, stride: int = 1, **options: Any) -> nn.Co
         conv_general_dilated=conv_general_dilated,
         **options,
     )
+
+
+def dense(features: int, **options: Any) -> nn.Dense:
+    """``nn.Dense``, whose gradient is fast with few outputs, too.
+
+    >>> import jax
+    >>> dense(10).init_with_output(jax.random.key(0), jnp.ones((1, 8)))[0].shape
+    (1, 10)
+    """
+    return nn.Dense(
+        features, dot_general=_dot_of_few if features <= _FEW else None, **options
+    )
+
+
+def _dot_of_few(inputs: Array, kernel: Array, *args: Any, **options: Any) -> Array:
+    return lax.dot_general(inputs, gradient_transposed(kernel), *args, **options)
 
 
 class GroupNorm(nn.Module):

@@ -4,7 +4,7 @@ from flax import linen as nn
 
 from tele_jax._types import Array
 from tele_jax.tasks.banded import convolve
-from tele_jax.tasks.models.layers import GroupNorm, feature_maps
+from tele_jax.tasks.models.layers import GroupNorm, dense, feature_maps
 from tele_jax.tasks.pooling import max_pool
 
 
@@ -38,9 +38,9 @@ class LeNet(nn.Module):
             if self.group_norm:
                 x = GroupNorm(groups, "WCHB", name=f"norm{layer}")(x)
         x = x.transpose(3, 2, 0, 1).reshape(inputs.shape[0], -1)
-        x = nn.relu(nn.Dense(120, name="dense1")(x))
-        x = nn.relu(nn.Dense(84, name="dense2")(x))
-        return nn.Dense(self.num_classes, name="dense3")(x)
+        x = nn.relu(dense(120, name="dense1")(x))
+        x = nn.relu(dense(84, name="dense2")(x))
+        return dense(self.num_classes, name="dense3")(x)
 
 
 class _PooledConv(nn.Module):

@@ -4,6 +4,7 @@ from flax import linen as nn
 
 from tele_jax._types import Array
 from tele_jax.tasks.models.chain import chain
+from tele_jax.tasks.models.layers import dense
 
 
 class Mixer(nn.Module):
@@ -34,7 +35,7 @@ class Mixer(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
-        x = nn.Dense(self.width, name="stem")(self._patches(inputs))
+        x = dense(self.width, name="stem")(self._patches(inputs))
         for block in range(self.num_blocks):
             norm = nn.LayerNorm(name=f"norm_places{block + 1}")
             places = _MLP(self.width // 2, name=f"places{block + 1}")
@@ -43,7 +44,7 @@ class Mixer(nn.Module):
             channels = _MLP(4 * self.width, name=f"channels{block + 1}")
             x = x + chain([norm, channels], x, remat=self.remat)
         x = nn.LayerNorm(name="norm")(x).mean(1)
-        return nn.Dense(self.num_classes, name="dense")(x)
+        return dense(self.num_classes, name="dense")(x)
 
     def _patches(self, inputs: Array) -> Array:
         """[b, places, pixels of a patch]."""
@@ -72,5 +73,5 @@ class _MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        hidden = nn.gelu(nn.Dense(self.hidden)(x))
-        return nn.Dense(x.shape[-1])(hidden)
+        hidden = nn.gelu(dense(self.hidden)(x))
+        return dense(x.shape[-1])(hidden)

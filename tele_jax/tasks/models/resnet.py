@@ -5,7 +5,7 @@ from flax import linen as nn
 from tele_jax._once import once
 from tele_jax._types import Array
 from tele_jax.tasks.models.chain import chain
-from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
+from tele_jax.tasks.models.layers import GroupNorm, conv, dense, feature_maps
 
 
 class ResNet(nn.Module):
@@ -54,7 +54,7 @@ class ResNet(nn.Module):
                     name=f"stage{stage + 1}_block{block + 1}",
                 )
                 x = chain([layer], x, remat=self.remat)
-        return nn.Dense(self.num_classes, name="dense")(x.mean((1, 2)))
+        return dense(self.num_classes, name="dense")(x.mean((1, 2)))
 
 
 class _Block(nn.Module):

@@ -4,7 +4,7 @@ from flax import linen as nn
 
 from tele_jax._types import Array
 from tele_jax.tasks.models.chain import Layer, chain
-from tele_jax.tasks.models.layers import GroupNorm, conv, feature_maps
+from tele_jax.tasks.models.layers import GroupNorm, conv, dense, feature_maps
 from tele_jax.tasks.pooling import max_pool
 
 _STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -42,4 +42,4 @@ class VGG11(nn.Module):
                 layers += [conv(features, name=f"conv{number}")]
                 layers += [GroupNorm(8, name=f"norm{number}"), nn.relu]
             x = chain([*layers, max_pool], x, remat=self.remat)
-        return nn.Dense(self.num_classes, name="dense")(x.mean((1, 2)))
+        return dense(self.num_classes, name="dense")(x.mean((1, 2)))

@@ -1,5 +1,7 @@
 """Layers of the models against flax and against float64."""
 
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from tele_jax.tasks.models.layers import GroupNorm
+from tele_jax.tasks.models.layers import GroupNorm, dense
 
 NOISE = np.random.default_rng(0).normal(size=(2, 16, 12, 8))
 """Of maps [B, H, W, C]."""
@@ -90,3 +92,37 @@ def test_group_norm_has_the_gradient_of_flax():
             return jax.grad(product, (0, 1))(params, maps)
 
         chex.assert_trees_all_close(gradient(ours), gradient(flaxs), rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(32, 50), (2, 3, 50)])
+@pytest.mark.parametrize("features", [1, 10, 12, 13])
+def test_a_dense_layer_is_that_of_flax(features, shape):
+    inputs = jax.random.normal(jax.random.key(0), shape)
+    params = dense(features).init(jax.random.key(1), inputs)
+
+    def found(layer):
+        def total(params, inputs):
+            return jnp.sum(jnp.sin(layer.apply(params, inputs)))
+
+        return jax.value_and_grad(total, (0, 1))(params, inputs)
+
+    ours, flax = found(dense(features)), found(nn.Dense(features))
+    # Sums of 50 products and of 32 gradients, in another order.
+    chex.assert_trees_all_close(ours, flax, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only done on a CPU")
+@pytest.mark.parametrize(
+    ("features", "product"), [(10, {"10,50"}), (20, {"50,20"})], ids=["few", "more"]
+)
+def test_the_gradient_of_few_outputs_is_computed_as_its_transpose(features, product):
+    inputs = jnp.ones((32, 50))
+    params = dense(features).init(jax.random.key(1), inputs)
+
+    def step(params, inputs):
+        gradient = jax.grad(lambda p: dense(features).apply(p, inputs).sum() ** 2)
+        return jax.tree.map(jnp.subtract, params, gradient(params))
+
+    text = jax.jit(step).lower(params, inputs).compile().as_text()
+    shapes = set(re.findall(r"= f32\[(\d+,\d+)\]\S* dot\(", text))
+    assert shapes - {f"32,{features}"} == product
