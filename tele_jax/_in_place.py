@@ -113,22 +113,42 @@ def _derived_from(
     return derived
 
 
+def _stored(array: Array) -> Array:
+    """As it is carried by a loop that writes parts of it: short floats as their bits.
+
+    XLA's CPU compiler computes with none of these, and would convert the whole array
+    for every part.
+    """
+    if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
+        return lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
+    return array
+
+
+def _read(array: Array, dtype: Any) -> Array:
+    """``_stored`` undone."""
+    return array if array.dtype == dtype else lax.bitcast_convert_type(array, dtype)
+
+
 def _rows_in_place(
     function: Callable[..., Any], size: int, shared: Any, *trees: Any
 ) -> Any:
     one = functools.partial(function, shared)
-    read, structure = jax.tree.flatten(trees)
+    leaves, structure = jax.tree.flatten(trees)
     wanted, made = jax.tree.flatten(jax.eval_shape(jax.vmap(one), *trees))
-    places = _places(wanted, read)
+    places = _places(wanted, leaves)
+    read = list(map(_stored, leaves))
     results = [
-        jnp.zeros(result.shape, result.dtype) if place is None else read[place]
+        _stored(jnp.zeros(result.shape, result.dtype)) if place is None else read[place]
         for result, place in zip(wanted, places, strict=True)
     ]
 
     def piece(start: Array, length: int, results: list[Array]) -> list[Array]:
         now = dict(enumerate(read)) | dict(zip(places, results, strict=True))
         arrays = [now[place] for place in range(len(read))]
-        rows = [once(lax.dynamic_slice_in_dim(a, start, length)) for a in arrays]
+        rows = [
+            _read(once(lax.dynamic_slice_in_dim(a, start, length)), leaf.dtype)
+            for a, leaf in zip(arrays, leaves, strict=True)
+        ]
         if length == 1:  # without a batch axis, which would make other products
             of_one = one(*jax.tree.unflatten(structure, [row[0] for row in rows]))
             parts = [jnp.asarray(leaf)[None] for leaf in jax.tree.leaves(of_one)]
@@ -136,7 +156,7 @@ def _rows_in_place(
             of_rows = jax.vmap(one)(*jax.tree.unflatten(structure, rows))
             parts = jax.tree.leaves(of_rows)
         return [
-            lax.dynamic_update_slice_in_dim(result, part, start, 0)
+            lax.dynamic_update_slice_in_dim(result, _stored(part), start, 0)
             for result, part in zip(results, parts, strict=True)
         ]
 
@@ -144,7 +164,8 @@ def _rows_in_place(
     results = lax.fori_loop(0, whole, lambda i, r: piece(i * size, size, r), results)
     if rest:
         results = piece(jnp.int32(whole * size), rest, results)
-    return jax.tree.unflatten(made, results)
+    found = [_read(a, of.dtype) for a, of in zip(results, wanted, strict=True)]
+    return jax.tree.unflatten(made, found)
 
 
 def _places(wanted: list[Any], read: list[Array]) -> list[int | None]:
@@ -167,7 +188,8 @@ def _columns_in_place(
     array: Array,
     *others: Array,
 ) -> Array:
-    flat, *rest = (a.reshape(len(a), -1) for a in (array, *others))
+    dtypes = [a.dtype for a in (array, *others)]
+    flat, *rest = (_stored(a).reshape(len(a), -1) for a in (array, *others))
     num_columns = flat.shape[1]
 
     def piece(i: Array, flat: Array) -> Array:
@@ -175,9 +197,11 @@ def _columns_in_place(
         # which XLA copies everything.
         start = jnp.minimum(i * size, num_columns - size)
         read = (lax.dynamic_slice_in_dim(a, start, size, 1) for a in (flat, *rest))
-        own, *of_others = map(once, read)
+        # In memory before anything is written, and read from there by every sender.
+        own, *of_others = map(_read, map(once, read), dtypes)
         is_done = (start + jnp.arange(size) < i * size)[None]
         new = jnp.where(is_done, own, function(shared, own, *of_others))
-        return lax.dynamic_update_slice_in_dim(flat, new, start, 1)
+        return lax.dynamic_update_slice_in_dim(flat, _stored(new), start, 1)
 
-    return lax.fori_loop(0, -(-num_columns // size), piece, flat).reshape(array.shape)
+    flat = lax.fori_loop(0, -(-num_columns // size), piece, flat)
+    return _read(flat, array.dtype).reshape(array.shape)

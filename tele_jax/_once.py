@@ -63,8 +63,8 @@ def _once_forward_jvp(
 def gradient_transposed(matrix: Array) -> Array:
     """The same matrix, whose gradient is computed as its transpose.
 
-    Of a layer x W with few outputs the product gᵀ x is fast on a CPU, and xᵀ g slow,
-    which is what XLA makes of both unless (gᵀ x)ᵀ is read from memory.
+    The gradient of a layer x W with few outputs is fast on a CPU as gᵀ x, and slow as
+    xᵀ g, which XLA makes of (gᵀ x)ᵀ unless gᵀ x is first written to memory.
 
     >>> gradient_transposed(jax.numpy.ones((2, 3))).shape
     (2, 3)

@@ -156,6 +156,8 @@ def _on_a_device(
     num_devices = lax.axis_size(AXIS)
 
     def mixed(own: Array) -> Array:
+        if not own.size:  # XLA has no gradient of nothing that travels
+            return own
         arrived: list[Array] = []
         for leg in legs:
             to = [(d, (d + leg.distance) % num_devices) for d in range(num_devices)]
@@ -176,13 +178,13 @@ def weighted_sum(places: Array, weights: Array, leaf: Array, *arrived: Array) ->
       places: int32[m, k].
       weights: float[m, k].
       leaf: the first models of x, [k, ...].
-      arrived: its other models, [..., ...].
+      arrived: its other models, [..., ...], numbered on from k.
     """
     own = once(leaf)  # every sender of a slot would compute it again
     others = jnp.concatenate(arrived) if arrived else None
 
     def term(places: Array, weights: Array) -> Array:
-        return _of_slots(weights, leaf) * _models(places, own, others)
+        return beside(weights, leaf) * _models(places, own, others)
 
     shape = (places.shape[1], *leaf.shape[1:])
     total = jnp.zeros(shape, jnp.promote_types(leaf.dtype, jnp.float32))
@@ -204,9 +206,9 @@ def _models(places: Array, own: Array, others: Array | None) -> Array:
     is_other = places >= len(own)
     found = others[jnp.where(is_other, places - len(own), 0)]
     at_home = own[jnp.where(is_other, 0, places)]
-    return jnp.where(_of_slots(is_other, own), found, at_home)
+    return jnp.where(beside(is_other, own), found, at_home)
 
 
-def _of_slots(numbers: Array, leaf: Array) -> Array:
+def beside(numbers: Array, leaf: Array) -> Array:
     """One number for each slot, beside the slots' models."""
     return numbers.reshape(-1, *(1,) * (leaf.ndim - 1))

@@ -1,6 +1,7 @@
 """Work on many models that is done piece by piece, over what it reads."""
 
 import functools
+import re
 
 import chex
 import jax
@@ -119,6 +120,41 @@ def test_columns_after_the_others_are_all_columns(num_rows, shape, num_others):
     expected = _halves(1.0, array, *others)
     chex.assert_trees_all_close(found, expected, rtol=1e-6, atol=1e-6)
     assert found.dtype == array.dtype
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn"])
+def test_short_floats_are_those_of_the_whole(dtype):
+    array = jax.random.normal(jax.random.key(4), (8, 70_000)).astype(dtype)
+    array = array.at[1, 5].set(jnp.nan)
+    other = jnp.ones((2, 70_000))
+
+    def doubled(_, own, other):
+        return (own.astype(jnp.float32) + other[:1]).astype(own.dtype)
+
+    for over in (
+        _in_place.over_columns(doubled, None, array, other),
+        _in_place.over_rows(
+            lambda _, a: doubled(None, a[None], other)[0], 3, None, array
+        ),
+    ):
+        assert over.dtype == array.dtype
+        found, expected = (a.astype(float) for a in (over, doubled(0, array, other)))
+        chex.assert_trees_all_equal(found, expected)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only done on a CPU")
+def test_short_floats_are_not_converted_for_every_piece():
+    array = jnp.ones((64, 100_000), jnp.bfloat16)
+
+    def gossip(array):
+        return _in_place.over_columns(_halves, jnp.bfloat16(1), array)
+
+    def step(array):
+        return _in_place.over_rows(_reflected, 1, jnp.bfloat16(1), array)
+
+    for work in (gossip, step):
+        text = jax.jit(work, donate_argnums=0).lower(array).compile().as_text()
+        assert not re.findall(r"f32\[64,100000\]", text)
 
 
 def test_columns_have_the_gradients_and_the_batches_of_the_whole():

@@ -91,7 +91,7 @@ def _compared(name: str, task: Any, rounds: int, pairs: int) -> Record:
     algorithm = tele.DSGD(tele.graphs.ring(num_nodes), work.LEARNING_RATE)
     simulate = partial(tele.simulate, algorithm, task, params, jax.random.key(1))
     program = partial(simulate, num_rounds=rounds, observe=work.nothing)
-    ceiling, seconds = _in_turns(work.on(mesh, program), mesh, pairs)
+    ceiling, seconds = in_turns(work.on(mesh, program), mesh, pairs)
     images = num_nodes * work.BATCH_SIZE
     flops = FLOPS[name] * images
     models_bytes = 2 * num_nodes * tele.tree.num_bytes(params)
@@ -118,7 +118,7 @@ def floor_seconds(
     return step + gossip_bytes / ceiling.bandwidth
 
 
-def _in_turns(program: Program, mesh: Mesh, pairs: int) -> tuple[Ceiling, np.ndarray]:
+def in_turns(program: Program, mesh: Mesh, pairs: int) -> tuple[Ceiling, np.ndarray]:
     """What the device did in each turn, and the seconds of the program."""
     on_cpu = jax.default_backend() == "cpu"
     side, length = (1024, 2**25) if on_cpu else (8192, 2**28)

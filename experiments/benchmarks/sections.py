@@ -14,6 +14,7 @@ from experiments.benchmarks import (
     driving,
     floors,
     footprint,
+    layers,
     overhead,
     peers,
     recomputing,
@@ -31,6 +32,7 @@ Section = Literal[
     "deep",
     "overhead",
     "floors",
+    "layers",
     "convolutions",
     "teleportation",
     "gossip",
@@ -150,6 +152,10 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "Least time of a round, by FLOPs and bytes counted by hand, over its time": (
         "floors",
         lambda config: floors.floors(rounds=config.rounds, pairs=config.pairs),
+    ),
+    "Least time of a layer by itself, by FLOPs and bytes, over its time": (
+        "layers",
+        lambda config: layers.layers(num_slots=8, pairs=config.repeats),
     ),
     "Time of one batched model's convolutions over that of a kernel per slot": (
         "convolutions",

@@ -1,11 +1,14 @@
 """What the tests of this folder share."""
 
 import gc
-import inspect
 import sys
 import time
+import types
 
 import pytest
+
+_SECONDS = 20
+"""A read of a test's file is over long before."""
 
 
 def _coroutines_of_orbax():
@@ -13,7 +16,7 @@ def _coroutines_of_orbax():
     return [
         found
         for found in gc.get_objects()
-        if inspect.iscoroutine(found) and "orbax" in found.cr_code.co_filename
+        if type(found) is types.CoroutineType and "orbax" in found.cr_code.co_filename
     ]
 
 
@@ -26,6 +29,8 @@ def damages(monkeypatch):
     """
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     yield
-    deadline = time.monotonic() + 10
-    while _coroutines_of_orbax() and time.monotonic() < deadline:
+    deadline = time.monotonic() + _SECONDS
+    while left := _coroutines_of_orbax():
+        assert time.monotonic() < deadline, left
+        del left
         time.sleep(0.05)
