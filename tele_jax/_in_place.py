@@ -114,18 +114,22 @@ def _derived_from(
 
 
 def _stored(array: Array) -> Array:
-    """As it is carried by a loop that writes parts of it: short floats as their bits.
+    """As it is carried by a loop that writes parts of it: bfloat16, float8 as bits.
 
-    XLA's CPU compiler computes with none of these, and would convert the whole array
-    for every part.
+    XLA's CPU compiler computes in float32 instead, and would convert the whole array
+    for every part. The bits take room for the array once more.
     """
-    if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4:
-        return lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
-    return array
+    dtype = array.dtype
+    if not jnp.issubdtype(dtype, jnp.floating) or dtype == jnp.float16:
+        return array
+    num_bits = jnp.finfo(dtype).bits
+    if num_bits not in (8, 16):
+        return array
+    return lax.bitcast_convert_type(array, f"uint{num_bits}")
 
 
 def _read(array: Array, dtype: Any) -> Array:
-    """``_stored`` undone."""
+    """The floats whose bits ``_stored`` gave."""
     return array if array.dtype == dtype else lax.bitcast_convert_type(array, dtype)
 
 

@@ -122,7 +122,9 @@ def test_columns_after_the_others_are_all_columns(num_rows, shape, num_others):
     assert found.dtype == array.dtype
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn"])
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "float16", "float8_e4m3fn", "float4_e2m1fn"]
+)
 def test_short_floats_are_those_of_the_whole(dtype):
     array = jax.random.normal(jax.random.key(4), (8, 70_000)).astype(dtype)
     array = array.at[1, 5].set(jnp.nan)
@@ -200,8 +202,11 @@ def _reflected(scale, row):
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="only done on a CPU")
-def test_nothing_is_kept_beside_what_is_read():
-    array = jnp.ones((64, 100_000))
+@pytest.mark.parametrize(
+    ("dtype", "arrays"), [("float32", 0), ("float16", 0), ("bfloat16", 1)]
+)
+def test_nothing_is_kept_beside_what_is_read_but_bits(dtype, arrays):
+    array, one = jnp.ones((64, 100_000), dtype), jnp.ones((), dtype)
 
     def rounds(work):
         def many(array):
@@ -211,10 +216,11 @@ def test_nothing_is_kept_beside_what_is_read():
         return compiled.memory_analysis().temp_size_in_bytes / array.nbytes
 
     def gossip(array):
-        return _in_place.over_columns(_halves, 1.0, array)
+        return _in_place.over_columns(_halves, one, array)
 
     def step(array):
-        return _in_place.over_rows(_reflected, 1, 1.0, array)
+        return _in_place.over_rows(_reflected, 1, one, array)
 
-    assert rounds(lambda array: gossip(step(array))) < 0.1
-    assert rounds(lambda array: _halves(1.0, jax.lax.map(jnp.sin, array))) > 0.9
+    assert arrays <= rounds(lambda array: gossip(step(array))) < arrays + 0.1
+    plain = rounds(lambda array: _halves(one, jax.lax.map(jnp.sin, array)))
+    assert plain > arrays + 0.9

@@ -33,7 +33,7 @@ def convolving(*, num_slots: int, lenets: int, pairs: int) -> list[Record]:
     GFLOP/s count 2·9·H·W·C·O for each, products with padding included. One model's are
     one call of ``lax.conv`` on a device with all threads, not inside a loop, where
     XLA's CPU compiler is at its best. Ours step as ``simulate`` has them: shared
-    between all devices, one after the other on each.
+    between all devices, on a CPU one after the other on each.
     """
     layers = [_layer(name, *sizes, num_slots, pairs) for name, sizes in _LAYERS.items()]
     return [*layers, _lenet(lenets, pairs)]

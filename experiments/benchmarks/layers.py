@@ -7,7 +7,8 @@ network's first layer does not need. Normalisations have none.
 
 Bytes. Forward a layer reads its inputs and parameters and writes its outputs; backward
 it reads both and the outputs' gradient, and writes theirs: the inputs and parameters
-three times (the first layer's inputs twice), the outputs twice, as numbers of float32.
+three times, the outputs twice, as numbers of float32. A first layer reads its
+parameters forward only, and its inputs have no gradient: each of them twice.
 
 The least time is the FLOPs' at the device's speed or the bytes' at its bandwidth, the
 longer one, measured in turns with the layer. A layer whose maps stay in a cache can be
@@ -67,8 +68,9 @@ class Layer(NamedTuple):
     def num_bytes(self) -> int:
         """Read and written, for one slot."""
         num_params = sum(math.prod(shape) for _, shape in self.params)
-        num_inputs = (2 if self.is_first else 3) * math.prod(self.inputs)
-        return 4 * (num_inputs + 3 * num_params + 2 * math.prod(self.outputs))
+        times = 2 if self.is_first else 3
+        both = num_params + math.prod(self.inputs)
+        return 4 * (times * both + 2 * math.prod(self.outputs))
 
 
 def layers(*, num_slots: int, pairs: int) -> list[Record]:
@@ -138,11 +140,16 @@ def _measured(layer: Layer, num_slots: int, pairs: int) -> Record:
 def gradients(
     layer: Layer, params: Any, inputs: jax.Array, cotangent: jax.Array
 ) -> Any:
-    """Of the parameters and, but in a first layer, of the inputs."""
+    """Outputs, and gradients of the parameters and, but in a first layer, the inputs.
 
-    def outputs(params: Any, inputs: jax.Array) -> Any:
+    Without the outputs most layers would not go forward at all.
+    """
+
+    def forward(params: Any, inputs: jax.Array) -> Any:
         return layer.module.apply({"params": params}, inputs)
 
     if layer.is_first:
-        return jax.vjp(lambda params: outputs(params, inputs), params)[1](cotangent)
-    return jax.vjp(outputs, params, inputs)[1](cotangent)
+        outputs, pull = jax.vjp(lambda params: forward(params, inputs), params)
+    else:
+        outputs, pull = jax.vjp(forward, params, inputs)
+    return outputs, *pull(cotangent)

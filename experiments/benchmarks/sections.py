@@ -155,7 +155,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     ),
     "Least time of a layer by itself, by FLOPs and bytes, over its time": (
         "layers",
-        lambda config: layers.layers(num_slots=8, pairs=config.repeats),
+        lambda config: layers.layers(num_slots=8, pairs=config.pairs),
     ),
     "Time of one batched model's convolutions over that of a kernel per slot": (
         "convolutions",
