@@ -11,7 +11,7 @@ from tele_jax import devices
 from tele_jax._in_place import over_columns
 from tele_jax._types import Array, Params, Slots
 from tele_jax.mixing import AnyMixing, Mixing, Push, RankOne, Repeated, num_slots
-from tele_jax.routes import MAX_UNROLLED, Routes, beside, exchange, weighted_sum
+from tele_jax.routes import MAX_UNROLLED, Routes, exchange, weighted_sum
 
 _DENSE_FRACTION = 8
 """With more than k / 8 senders per slot a dense product is the faster one."""
@@ -126,7 +126,7 @@ def _accumulator(leaf: Array) -> jnp.dtype:
 
 
 def _weighted(weights: Array, leaf: Array) -> Array:
-    return beside(weights, leaf) * leaf
+    return weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
 
 
 def _mix_repeatedly(mix_once: Callable[..., Array], rounds: Any, leaf: Array) -> Array:

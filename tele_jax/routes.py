@@ -8,6 +8,8 @@ each becomes one collective-permute.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +46,9 @@ class Route:
     places: Array
     """int32[m, k]: where slot i finds the model of its sender: among the slots of its
     own device, which come first, or what arrived by the legs, in turn."""
+    edges: Array | None
+    """int32[D, e, 2]: which places of a device's slots, (c, i), name what arrived; -1
+    fills up. None if they are many, or all that a slot hears."""
 
 
 @struct.dataclass
@@ -120,7 +125,24 @@ def _route(senders: np.ndarray, num_devices: int) -> Route:
         legs.append(Leg(jnp.asarray(rows), distance))
         places[on_leg] = arrived + rank[np.searchsorted(models, senders[on_leg])]
         arrived += length
-    return Route(tuple(legs), jnp.asarray(places, jnp.int32))
+    edges = _edges_of_arrivals(places, num_devices)
+    return Route(tuple(legs), jnp.asarray(places, jnp.int32), edges)
+
+
+def _edges_of_arrivals(places: np.ndarray, num_devices: int) -> Array | None:
+    own = places.shape[1] // num_devices
+    found = [
+        np.argwhere(of_device >= own) for of_device in np.split(places, num_devices, 1)
+    ]
+    length = max(map(len, found))
+    nothing_at_home = (places >= own).all(0).any()
+    # An edge reads two models and writes one; the alternative copies all, once.
+    if nothing_at_home or length > min(MAX_UNROLLED, own // 2):
+        return None
+    edges = np.full((num_devices, length, 2), -1, np.int32)
+    for row, of_device in zip(edges, found, strict=True):
+        row[: len(of_device)] = of_device
+    return jnp.asarray(edges)
 
 
 def exchange(routes: Routes, weights: Array, slots: Slots) -> Slots:
@@ -143,49 +165,67 @@ def _by_legs(route: Route, weights: Array, slots: Slots) -> Slots:
     divided, table = PartitionSpec(AXIS), PartitionSpec(None, AXIS)
     return jax.shard_map(
         _on_a_device,
-        in_specs=(divided, table, table, divided),
+        in_specs=(divided, table, divided, table, divided),
         out_specs=divided,
         axis_names={AXIS},
         check_vma=False,
-    )(route.legs, route.places, weights, slots)
+    )(route.legs, route.places, route.edges, weights, slots)
 
 
 def _on_a_device(
-    legs: tuple[Leg, ...], places: Array, weights: Array, slots: Slots
+    legs: tuple[Leg, ...],
+    places: Array,
+    edges: Array | None,
+    weights: Array,
+    slots: Slots,
 ) -> Slots:
+    table = (places, weights, None if edges is None else edges[0])
     num_devices = lax.axis_size(AXIS)
 
     def mixed(own: Array) -> Array:
-        if not own.size:  # XLA has no gradient of nothing that travels
-            return own
         arrived: list[Array] = []
         for leg in legs:
             to = [(d, (d + leg.distance) % num_devices) for d in range(num_devices)]
             arrived.append(lax.ppermute(own[leg.rows[0]], AXIS, to))
-        return over_columns(_summed, (places, weights), own, *arrived)
+        return over_columns(_summed, table, own, *arrived)
 
     return jax.tree.map(mixed, slots)
 
 
-def _summed(table: tuple[Array, Array], own: Array, *arrived: Array) -> Array:
-    return weighted_sum(*table, own, *arrived).astype(own.dtype)
+def _summed(table: Any, own: Array, *arrived: Array) -> Array:
+    places, weights, edges = table
+    if edges is None:  # all models side by side, to be looked up
+        total = weighted_sum(places, weights, jnp.concatenate([own, *arrived]))
+    else:
+        total = _added(edges, places, weights, own, arrived)
+    return total.astype(own.dtype)
 
 
-def weighted_sum(places: Array, weights: Array, leaf: Array, *arrived: Array) -> Array:
-    """Σ_c weights[c, i] · x[places[c, i]], in float32 or wider: [k, ...].
+def _added(
+    edges: Array, places: Array, weights: Array, own: Array, arrived: Sequence[Array]
+) -> Array:
+    """The sum over a device's own models, to which what arrived is added in place."""
+    num_slots = len(own)
+    from_others = places >= num_slots
+    # Another that it hears stands in, not counted: 0 times what is not finite is NaN.
+    heard = jnp.take_along_axis(places, jnp.argmin(from_others, 0)[None], 0)
+    here = jnp.where(from_others, heard, places)
+    total = weighted_sum(here, jnp.where(from_others, 0, weights), own)
+    models = jnp.concatenate(arrived) if arrived else own
+    for column, slot in edges:
+        model = models[places[column, slot] - num_slots]
+        term = jnp.where(column < 0, 0, weights[column, slot] * model)
+        total = lax.dynamic_update_index_in_dim(total, total[slot] + term, slot, 0)
+    return total
 
-    Args:
-      places: int32[m, k].
-      weights: float[m, k].
-      leaf: the first models of x, [k, ...].
-      arrived: its other models, [..., ...], numbered on from k.
-    """
-    own = once(leaf)  # every sender of a slot would compute it again
-    others = jnp.concatenate(arrived) if arrived else None
+
+def weighted_sum(places: Array, weights: Array, leaf: Array) -> Array:
+    """Σ_c weights[c, i] · leaf[places[c, i]], in float32 or wider: [k, ...]."""
 
     def term(places: Array, weights: Array) -> Array:
-        return beside(weights, leaf) * _models(places, own, others)
+        return weights.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf[places]
 
+    leaf = once(leaf)  # every sender of a slot would compute it again
     shape = (places.shape[1], *leaf.shape[1:])
     total = jnp.zeros(shape, jnp.promote_types(leaf.dtype, jnp.float32))
     if len(places) <= MAX_UNROLLED:
@@ -197,18 +237,3 @@ def weighted_sum(places: Array, weights: Array, leaf: Array, *arrived: Array) ->
         return total + term(*row), None
 
     return lax.scan(add, total, (places, weights))[0]
-
-
-def _models(places: Array, own: Array, others: Array | None) -> Array:
-    """Those at some places, without all of them side by side in memory."""
-    if others is None:
-        return own[places]
-    is_other = places >= len(own)
-    found = others[jnp.where(is_other, places - len(own), 0)]
-    at_home = own[jnp.where(is_other, 0, places)]
-    return jnp.where(beside(is_other, own), found, at_home)
-
-
-def beside(numbers: Array, leaf: Array) -> Array:
-    """One number for each slot, beside the slots' models."""
-    return numbers.reshape(-1, *(1,) * (leaf.ndim - 1))

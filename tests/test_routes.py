@@ -8,7 +8,7 @@ import pytest
 
 import tele_jax as tele
 from tele_jax import gossip, routes, topology
-from tele_jax._routing import with_routes
+from tele_jax._routing import planned, with_routes
 from tests.collectives import compiled, moved
 
 graphs = tele.graphs
@@ -140,6 +140,16 @@ def by_twos():
     return topology.from_senders(ahead[None], np.full((1, 2, 32), 0.5))
 
 
+def test_few_arrivals_are_added_to_the_sum_of_the_own():
+    (route,) = routes.plan(np.asarray(few_edges().senders), 4)
+    places = np.asarray(route.places).reshape(3, 4, 8)
+    for device, edges in enumerate(np.asarray(route.edges)):
+        found = {tuple(edge) for edge in edges.tolist()} - {(-1, -1)}
+        assert found == set(map(tuple, np.argwhere(places[:, device] >= 8)))
+    assert planned(graphs.exponential(32), 4).each[0].edges is None
+    assert planned(turns(), 4).each[0].edges is None
+
+
 @pytest.mark.parametrize(
     "build",
     [
@@ -220,15 +230,10 @@ def test_the_models_of_the_page(build, told):
     np.testing.assert_array_equal(found, told)
 
 
-@pytest.mark.parametrize(
-    ("build", "arrive"), [(graphs.ring, 2), (graphs.one_peer_exponential, 4)]
-)
-def test_the_models_of_a_device_are_not_put_beside_those_that_arrive(
-    build, arrive, monkeypatch
-):
-    text = compiled(build(32), monkeypatch)
+def test_the_models_of_a_device_are_not_copied_to_add_the_few_that_arrive(monkeypatch):
+    text = compiled(graphs.ring(32), monkeypatch)
     assert "f32[4,3]" in text  # those of a device
-    assert f"f32[{4 + arrive},3]" not in text
+    assert "f32[6,3]" not in text  # and with the two that arrive
 
 
 def test_the_mean_of_all_is_one_sum(monkeypatch):
