@@ -56,7 +56,7 @@ class Layer(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Of all gradients, for one slot."""
+        """Forward and backward, for one slot."""
         kernel = dict(self.params).get("kernel")
         if kernel is None:
             return 0
