@@ -6,13 +6,15 @@ little. Other compilers keep to the barrier.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from tele_jax._types import Array
+
+Tree = TypeVar("Tree")
 
 
 def _not_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,8 +31,10 @@ _called = _not_inlined(lax.optimization_barrier)
 """Not of the identity: that ``jit`` would leave out."""
 
 
-def once(array: Array) -> Array:
+def once(array: Tree) -> Tree:
     """The same array, and its gradient, as a place in memory that others read.
+
+    Of a tree, all arrays are there before anybody reads one.
 
     XLA's CPU compiler puts elementwise work into every loop that reads its result: the
     three shifted copies of a normalised map would normalise it three times. Elsewhere

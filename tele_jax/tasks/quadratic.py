@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from tele_jax._types import Array, Key, Scalar
+from tele_jax.tasks._rows import row_of
 
 
 @struct.dataclass
@@ -52,7 +53,7 @@ class Quadratic:
     ) -> tuple[Array, Array, Array]:
         """The node's a_i and b_i, and this draw's ξ."""
         del count
-        row = self.rows[node]
+        row = row_of(self.rows, node)
         deviation = self.noise / math.sqrt(self.dim)
         noise = deviation * jax.random.normal(key, (self.dim,))
         return row[0], row[1:], noise
