@@ -111,6 +111,22 @@ def winograd(
     return outputs[:, :height, :width]
 
 
+def grouped(
+    maps: Array, kernel: Array, windows: Windows, products: dict[str, Any]
+) -> Array:
+    """What ``lax`` has: under ``vmap``, a convolution of as many groups as slots."""
+    return lax.conv_general_dilated(
+        # Negative paddings with strides are wrong on a CPU (jaxlib 0.10.2).
+        _pad(maps, *windows.padding),
+        kernel,
+        windows.strides,
+        "VALID",
+        rhs_dilation=[axis[1] if len(axis) > 1 else 1 for axis in windows.offsets],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        **products,
+    )
+
+
 def _in_both(
     transform: Callable[[Array, int], list[Array]],
     array: Array,

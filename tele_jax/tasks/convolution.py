@@ -19,11 +19,12 @@ from tele_jax._types import Array
 from tele_jax.tasks import _formulations as formulations
 from tele_jax.tasks._formulations import Pair, Windows
 
-Formulation = Literal["split", "patches", "winograd"]
+Formulation = Literal["split", "patches", "winograd", "grouped"]
 _COMPUTE = {
     "split": formulations.split,
     "patches": formulations.patches,
     "winograd": formulations.winograd,
+    "grouped": formulations.grouped,
 }
 
 _OF_PRODUCTS = ("precision", "preferred_element_type")
@@ -62,8 +63,9 @@ def conv_general_dilated(
         kernel; "winograd", for kernels of 3 x 3, stride 1, float32 and float64 without
         ``precision`` and ``preferred_element_type``: 16 instead of 36 products for
         2 x 2 outputs, of sums of pixels and of weights, so that an infinite one may
-        make NaN of what sees it. None: by an estimate the fastest on a CPU, where it
-        may be "winograd". A profile names it.
+        make NaN of what sees it; "grouped", XLA's own convolution, which is slow on a
+        CPU. None: by an estimate the fastest on a CPU of the first three, elsewhere of
+        the first two. A profile names it.
 
     Returns:
       Feature maps, NHWC, ``[b, H', W', O]``.
@@ -106,7 +108,7 @@ def _by_products(
     possible = formulations.costs(maps, kernel, windows)
     if maps.dtype.itemsize < 4 or any(value is not None for value in products.values()):
         possible.pop("winograd", None)
-    _check_formulation(wanted, possible)
+    _check_formulation(wanted, (*possible, "grouped"))
 
     def by(formulation: str, maps: Array, kernel: Array) -> Array:
         with jax.named_scope(f"conv_{formulation}"):

@@ -33,7 +33,7 @@ CASES = [
     ((2, 7, 8, 3), (3, 3, 5), (1, 1), (1, 1), ((2, -1), (-2, 3))),
     ((2, 6, 4, 3), (3, 3, 5), (1, 1), (1, 1), ((5, -4), (0, 0))),
 ]
-FORMULATIONS = ["split", "patches", "winograd"]
+FORMULATIONS = ["split", "patches", "winograd", "grouped"]
 PADDINGS = itertools.cycle(["SAME", ((1, 0), (3, 2)), ((0, -1), (-2, 1))])
 CASES += [
     ((2, 11, 14, 3), (3, 4, features), strides, dilation, next(PADDINGS))
@@ -135,7 +135,7 @@ def test_everything_else_is_left_to_lax(x, kernel, strides, options):
     chex.assert_trees_all_equal(got, expected)
 
 
-@pytest.mark.parametrize("formulation", ["split", "patches"])
+@pytest.mark.parametrize("formulation", ["split", "patches", "grouped"])
 def test_precision_and_element_type_reach_the_products(formulation):
     x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
 
@@ -151,7 +151,7 @@ def test_precision_and_element_type_reach_the_products(formulation):
     (product,) = [
         equation
         for equation in jax.make_jaxpr(apply)(*half).eqns
-        if equation.primitive.name == "dot_general"
+        if equation.primitive.name in ("dot_general", "conv_general_dilated")
     ]
     assert product.params["precision"] == (lax.Precision.HIGHEST,) * 2
 
@@ -191,6 +191,7 @@ def can_be_written(case, formulation):
     return {
         "split": once,
         "patches": True,
+        "grouped": True,
         "winograd": once and kernel == [3, 3] and dilation == (1, 1),
     }[formulation]
 
