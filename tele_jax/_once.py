@@ -6,15 +6,13 @@ little. Other compilers keep to the barrier.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from tele_jax._types import Array
-
-Tree = TypeVar("Tree")
 
 
 def _not_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,14 +25,14 @@ def _not_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-_called = _not_inlined(lax.optimization_barrier)
-"""Not of the identity: that ``jit`` would leave out."""
+in_memory = _not_inlined(lax.optimization_barrier)
+"""The same tree, all of it in memory before any of it is read; for a CPU only.
+
+Not of the identity: that ``jit`` would leave out."""
 
 
-def once(array: Tree) -> Tree:
+def once(array: Array) -> Array:
     """The same array, and its gradient, as a place in memory that others read.
-
-    Of a tree, all arrays are there before anybody reads one.
 
     XLA's CPU compiler puts elementwise work into every loop that reads its result: the
     three shifted copies of a normalised map would normalise it three times. Elsewhere
@@ -43,7 +41,7 @@ def once(array: Tree) -> Tree:
     >>> once(jax.numpy.ones(2)).tolist()
     [1.0, 1.0]
     """
-    return lax.platform_dependent(array, cpu=_called, default=lambda array: array)
+    return lax.platform_dependent(array, cpu=in_memory, default=lambda array: array)
 
 
 @jax.custom_jvp

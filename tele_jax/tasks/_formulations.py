@@ -116,11 +116,12 @@ def grouped(
 ) -> Array:
     """What ``lax`` has: under ``vmap``, a convolution of as many groups as slots."""
     return lax.conv_general_dilated(
-        # Negative paddings with strides are wrong on a CPU (jaxlib 0.10.2).
+        # XLA's CPU compiler crops the wrong rows (jaxlib 0.10.2).
         _pad(maps, *windows.padding),
         kernel,
         windows.strides,
         "VALID",
+        # A row begins a dilation after the one before.
         rhs_dilation=[axis[1] if len(axis) > 1 else 1 for axis in windows.offsets],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         **products,

@@ -4,10 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from tele_jax._once import once
+from tele_jax._once import in_memory
 from tele_jax._types import Array
 
 _NARROW = 400
@@ -25,14 +24,15 @@ def row_of(table: Array, index: Array) -> Array:
     """``table[index]``; under ``vmap`` over the index, rows that lie far apart.
 
     XLA's CPU compiler copies a narrow row number by number, so that a core waits for
-    one row before it comes to the next, and the larger the table is, the more threads
-    share even a few rows. Here one number of every line of memory is read first: these
-    are few, so that the core waits for all of them together. With 16 of 10⁷ rows of 65
-    numbers, a round of TELEPORTATION takes 0.9 of the time.
+    one row before it asks for the next, and it shares the loop over even a few rows
+    between threads if the table is large. Here one thread first reads one number of
+    every line of memory: these are so few that it asks for all before the first is
+    there. With 16 of 10⁷ rows of 65 numbers, a round of TELEPORTATION takes 0.9 of the
+    time on two cores.
 
     Args:
       table: [n, d].
-      index: an integer from 0 to n − 1.
+      index: an integer.
 
     Returns:
       [d].
@@ -54,10 +54,7 @@ def _row_of_jvp(
 
 @jax.custom_batching.custom_vmap
 def _rows(table: Array, indices: Array) -> Array:
-    """``table[indices]``, indices of any shape."""
-    row_bytes = table.shape[1] * table.dtype.itemsize
-    few = row_bytes <= _NARROW and row_bytes * indices.size <= _FEW
-    if indices.ndim == 0 or not few or len(table) * row_bytes <= _IN_CACHE:
+    if not _is_worth_it(table, indices):
         return table[indices]
     return lax.platform_dependent(table, indices, cpu=_lines_first, default=_plain)
 
@@ -77,25 +74,41 @@ def _plain(table: Array, indices: Array) -> Array:
     return table[indices]
 
 
+def _is_worth_it(table: Array, indices: Array) -> bool:
+    """Whether these are a few narrow rows of a large table, of one run."""
+    sizes = (*table.shape, *indices.shape)
+    # ``jax.export`` may leave sizes open. Runs may be shared between devices.
+    if indices.ndim != 1 or not all(isinstance(size, int) for size in sizes):
+        return False
+    row = table.shape[1] * table.dtype.itemsize
+    return (
+        indices.dtype == jnp.int32
+        and 0 < row <= _NARROW
+        and 0 < row * indices.size <= _FEW
+        and row * table.shape[0] > _IN_CACHE
+    )
+
+
 def _lines_first(table: Array, indices: Array) -> Array:
     """What makes ``_plain`` wait, all at once, and then ``_plain``."""
-    flat = indices.ravel()
-    width = table.shape[1]
-    # A row does not begin with a line: its last number may be in one more.
-    starts = np.arange(0, width, _LINE // table.itemsize)
-    places = np.union1d(starts, width - 1)
-    lines = _in_one_thread(table[flat[:, None], places], flat)
-    flat, _ = once((flat, lines))
-    rows = once(_in_one_thread(table[flat], flat))
-    return rows[:-1].reshape(*indices.shape, width)
+    width, per_line = table.shape[1], _LINE // table.dtype.itemsize
+    # A row does not begin with a line: its last number may be in one more. (Not a
+    # constant of NumPy: those become batched under a ``cond`` that is.)
+    one_per_line = per_line * jnp.arange(-(-(width - 1) // per_line) + 1)
+    columns = jnp.minimum(one_per_line, width - 1)
+    read = _by_one_thread(table[indices[:, None], columns], indices)
+    indices, _ = in_memory((indices, read))  # the rows are copied after that
+    return in_memory(_by_one_thread(table[indices], indices))[:-1]
 
 
-def _in_one_thread(rows: Array, indices: Array) -> Array:
-    """The rows, and one more.
+def _by_one_thread(rows: Array, indices: Array) -> Array:
+    """The rows, and one of zeros.
 
-    XLA never shares a loop between threads that writes to a part of an array. That it
-    is all but one row, from the first on, must not be seen by the compiler.
+    XLA never shares a loop between threads that writes to a part of an array. Where the
+    part begins, at 0, is computed, as otherwise XLA would make the array by padding.
     """
-    start = (jnp.minimum(indices[0], 0), 0)
-    longer = jnp.zeros((len(rows) + 1, *rows.shape[1:]), rows.dtype)
-    return lax.dynamic_update_slice(longer, rows, start, allow_negative_indices=False)
+    first = jnp.minimum(indices[0], 0)  # a negative one is taken for 0 as well
+    longer = jnp.zeros((rows.shape[0] + 1, *rows.shape[1:]), rows.dtype)
+    return lax.dynamic_update_slice(
+        longer, rows, (first, jnp.zeros_like(first)), allow_negative_indices=False
+    )

@@ -64,8 +64,8 @@ def conv_general_dilated(
         ``precision`` and ``preferred_element_type``: 16 instead of 36 products for
         2 x 2 outputs, of sums of pixels and of weights, so that an infinite one may
         make NaN of what sees it; "grouped", XLA's own convolution, which is slow on a
-        CPU. None: by an estimate the fastest on a CPU of the first three, elsewhere of
-        the first two. A profile names it.
+        CPU. None: of these but "grouped", and on accelerators but "winograd", by an
+        estimate the fastest on a CPU. A profile names it.
 
     Returns:
       Feature maps, NHWC, ``[b, H', W', O]``.
@@ -81,7 +81,7 @@ def conv_general_dilated(
     """
     plain = _is_plain(lhs, rhs, lhs_dilation, dimension_numbers, options)
     if not plain:
-        _check_formulation(formulation, ())
+        _check_formulation(formulation, ("grouped",))
         return lax.conv_general_dilated(
             lhs,
             rhs,
@@ -167,8 +167,6 @@ def _check_formulation(wanted: Formulation | None, possible: Collection[str]) ->
         return
     if wanted not in _COMPUTE:
         wrong = f"expected {', '.join(map(repr, _COMPUTE))}"
-    elif not possible:
-        wrong = "but this convolution is left to jax.lax, which has none"
     else:
         wrong = (
             f"which is not for this one; expected {' or '.join(map(repr, possible))}"

@@ -338,8 +338,10 @@ def test_an_unknown_formulation_is_refused():
 
 def test_a_formulation_of_what_is_left_to_lax_is_refused():
     x, kernel = jnp.ones((2, 4, 8, 8)), jnp.ones((6, 4, 3, 3))  # NCHW, OIHW
-    with pytest.raises(ValueError, match=r"'patches', but .* left to jax.lax"):
-        conv_general_dilated(x, kernel, (1, 1), "SAME", formulation="patches")
+    given = functools.partial(conv_general_dilated, x, kernel, (1, 1), "SAME")
+    with pytest.raises(ValueError, match=r"'patches', .*; expected 'grouped'; leave"):
+        given(formulation="patches")
+    chex.assert_trees_all_equal(given(formulation="grouped"), given())
 
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)

@@ -1,6 +1,7 @@
 """Rows of a large table: what they are, whatever is around them, and who copies."""
 
 import functools
+import re
 
 import chex
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import tele_jax as tele
@@ -22,7 +23,7 @@ SHAPES = [(1, 99), (4, 5), (15, 3), (16, 3), (17, 2), (64, 16), (65, 1), (101, 4
 
 
 def table_of(width, dtype=jnp.float32):
-    count = max(N, 2**18 // width)
+    count = max(N, 2**18 // width + 1)  # too many for the cache, of int8 too
     return jnp.arange(count * width, dtype=jnp.int32).reshape(-1, width).astype(dtype)
 
 
@@ -44,6 +45,37 @@ def test_the_ends_of_the_table_are_where_they_were(indices):
     table = table_of(16)[:N]
     expected = np.asarray(table)[indices]
     chex.assert_trees_all_equal(rows_of(table, jnp.array(indices)), expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int16, jnp.uint32])
+def test_indices_of_other_types(dtype):
+    table, indices = table_of(16), jnp.array([5, 0, 99], dtype)
+    chex.assert_trees_all_equal(rows_of(table, indices), table[indices])
+
+
+def test_none_are_none():
+    assert rows_of(table_of(16), jnp.zeros(0, jnp.int32)).shape == (0, 16)
+    assert row_of(jnp.zeros((N, 0)), jnp.int32(3)).shape == (0,)
+
+
+def test_their_number_may_be_left_open():
+    (number,) = jax.export.symbolic_shape("k")
+    indices = jax.ShapeDtypeStruct((number,), jnp.int32)
+    table = table_of(16)
+    exported = jax.export.export(jax.jit(rows_of))(table, indices)
+    chex.assert_trees_all_equal(exported.call(table, some(4)), table[some(4)])
+
+
+def test_runs_may_read_some_rows_or_others():
+    table, indices = table_of(16), some(4)
+
+    def read(flag):
+        one, other = (lambda i=i: rows_of(table, i) for i in (indices, indices + 1))
+        return jax.lax.cond(flag, one, other)
+
+    got = jax.vmap(read)(jnp.array([True, False]))
+    expected = jnp.stack([table[indices], table[indices + 1]])
+    chex.assert_trees_all_equal(got, expected)
 
 
 def test_runs_may_have_rows_or_tables_of_their_own():
@@ -133,6 +165,12 @@ def test_devices_share_the_slots(number, quadratic):
     chex.assert_trees_all_close(got, run_of(quadratic), rtol=1e-5)
 
 
+def test_rounds_in_float64(quadratic):
+    with jax.enable_x64(True):
+        got = run_of(quadratic)
+    chex.assert_trees_all_equal(got.state.nodes, run_of(quadratic).state.nodes)
+
+
 def test_runs_of_a_sweep_are_single_runs(quadratic):
     keys = jnp.arange(3)
     sweep = jax.vmap(functools.partial(run_of, quadratic))(keys)
@@ -149,3 +187,22 @@ def test_somebody_may_share_rows_among_devices():
         specs = {"in_specs": (P(), P("runs")), "out_specs": P("runs")}
         got = jax.jit(jax.shard_map(rows_of, **specs))(table, indices)
     chex.assert_trees_all_equal(got, table[indices])
+
+
+def test_somebody_may_share_tables_among_devices():
+    """By a ``shard_map`` of their own, with the same indices for all."""
+    tables, indices = jnp.stack([table_of(16), -table_of(16)]), some(6)
+    mesh = jax.make_mesh((2,), ("runs",), (AxisType.Auto,), devices=jax.devices()[:2])
+    with jax.set_mesh(mesh):
+        specs = {"in_specs": (P("runs"), P()), "out_specs": P("runs")}
+        own = jax.shard_map(lambda t, i: rows_of(t[0], i)[None], **specs)
+        got = jax.jit(own)(tables, indices)
+    chex.assert_trees_all_equal(got, tables[:, indices])
+
+
+def test_devices_that_share_a_sweep_have_nothing_to_tell_each_other(quadratic):
+    mesh = jax.make_mesh((8,), ("runs",), (AxisType.Auto,))
+    seeds = jax.device_put(jnp.arange(8), NamedSharding(mesh, P("runs")))
+    sweep = jax.jit(jax.vmap(lambda seed: run_of(quadratic, seed).state.params))
+    text = sweep.lower(seeds).compile().as_text()
+    assert not re.findall(r"all-gather|all-reduce|collective-permute", text)
