@@ -18,6 +18,7 @@ from tele_jax import processes
 
 ADDRESS = "JAX_COORDINATOR_ADDRESS"
 NUMBER, INDEX = "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+LAUNCHED = "TELE_JAX_LAUNCHED"
 """Environment variables by which ``tele_jax.launch`` tells a process who it is."""
 _HEARTBEAT_S = 10
 """A process that is silent for so long is dead; with jax's 100 s, others idle on."""
@@ -146,11 +147,11 @@ def _leave(
     traceback: TracebackType | None,
 ) -> None:
     """Say what went wrong and go at once: jax's exit waits for all processes."""
-    if lost(error):
+    if not lost(error):
+        usual(kind, error, traceback)
+    elif LAUNCHED not in os.environ:  # the launcher says it better
         reason = str(error).partition("\n")[0]
         print(f"connect: lost another process ({reason}).", file=sys.stderr)
-    else:
-        usual(kind, error, traceback)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(LOST if lost(error) else 1)

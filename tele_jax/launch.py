@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from tele_jax.connection import ADDRESS, INDEX, LOST, NUMBER
+from tele_jax.connection import ADDRESS, INDEX, LAUNCHED, LOST, NUMBER
 
 Process = subprocess.Popen[bytes]
 
@@ -108,7 +108,8 @@ def _start(
 ) -> None:
     """A process for each place to write to; None is the terminal."""
     address = f"127.0.0.1:{_free_port()}"
-    shared = {**os.environ, ADDRESS: address, NUMBER: str(len(said))}
+    told = {ADDRESS: address, NUMBER: str(len(said)), LAUNCHED: "1"}
+    shared = {**os.environ, **told}
     for index, output in enumerate(said):
         started.append(
             subprocess.Popen(

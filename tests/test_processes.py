@@ -109,7 +109,7 @@ def test_the_script_of_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, said = finish(run("-m", "tele_jax.launch", "2", "script.py"))
     assert code == 0, said
-    curves = tmp_path / "results" / "together" / "metrics"
+    curves = tmp_path / "results" / "on_2" / "metrics"
     assert len(list(curves.iterdir())) == 11
 
 
@@ -128,6 +128,7 @@ def test_a_dead_process_ends_the_run_which_then_goes_on(dead, tmp_path):
         "again."
     )
     assert "Traceback" not in said
+    assert "connect: " not in said
     checkpoints = tmp_path / "run" / "checkpoints"
     whole = [entry.name for entry in checkpoints.iterdir() if entry.name.isdecimal()]
     newest = max(map(int, whole))

@@ -14,7 +14,7 @@ from experiments.benchmarks import measure, work
 from experiments.benchmarks.measure import Record
 from tele_jax import tree
 
-_LAYERS = {
+LAYERS = {
     "ResNet-20, 16 maps of 32 x 32": (32, 16, 16),
     "ResNet-20, 64 maps of 8 x 8": (8, 64, 64),
     "VGG-11, 64 to 128 maps of 16 x 16": (16, 64, 128),
@@ -35,24 +35,29 @@ def convolving(*, num_slots: int, lenets: int, pairs: int) -> list[Record]:
     XLA's CPU compiler is at its best. Ours step as ``simulate`` has them: shared
     between all devices, on a CPU one after the other on each.
     """
-    layers = [_layer(name, *sizes, num_slots, pairs) for name, sizes in _LAYERS.items()]
+    layers = [_layer(name, num_slots, pairs) for name in LAYERS]
     return [*layers, _lenet(lenets, pairs)]
 
 
-def _layer(
-    name: str, edge: int, maps: int, features: int, num_slots: int, pairs: int
-) -> Record:
+def kernels_and_inputs(layer: str, num_slots: int) -> tuple[jax.Array, jax.Array]:
+    """Of every slot, of one of ``LAYERS``."""
+    edge, maps, features = LAYERS[layer]
     keys = jax.random.split(jax.random.key(0), 2)
-    shape = (work.BATCH_SIZE, edge, edge, maps)
-    inputs = jax.random.normal(keys[0], (num_slots, *shape))
+    shape = (num_slots, work.BATCH_SIZE, edge, edge, maps)
     kernels = jax.random.normal(keys[1], (num_slots, 3, 3, maps, features)) / maps
+    return kernels, jax.random.normal(keys[0], shape)
+
+
+def _layer(name: str, num_slots: int, pairs: int) -> Record:
+    kernels, inputs = kernels_and_inputs(name, num_slots)
     record = _compared(
-        partial(_gradients, lax.conv_general_dilated),
-        (kernels[0], inputs.reshape(-1, *shape[1:])),
-        partial(_gradients, tele.tasks.conv_general_dilated),
+        partial(gradients, lax.conv_general_dilated),
+        (kernels[0], inputs.reshape(-1, *inputs.shape[2:])),
+        partial(gradients, tele.tasks.conv_general_dilated),
         (kernels, inputs),
         pairs,
     )
+    edge, maps, features = LAYERS[name]
     products = 9 * edge**2 * maps * features * num_slots * work.BATCH_SIZE
     giga = 3 * 2 * products / 1e9
     speeds = {
@@ -80,7 +85,7 @@ def _lenet(num_slots: int, pairs: int) -> Record:
     return {"what": "LeNet, all layers", **record}
 
 
-def _gradients(conv: Convolution, kernel: jax.Array, inputs: jax.Array) -> Any:
+def gradients(conv: Convolution, kernel: jax.Array, inputs: jax.Array) -> Any:
     """The kernel's gradient, and a sum of the input's, so that this is computed too."""
 
     def half_square(kernel: jax.Array, inputs: jax.Array) -> jax.Array:

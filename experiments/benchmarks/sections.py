@@ -14,6 +14,7 @@ from experiments.benchmarks import (
     driving,
     floors,
     footprint,
+    formulating,
     layers,
     overhead,
     peers,
@@ -34,6 +35,7 @@ Section = Literal[
     "floors",
     "layers",
     "convolutions",
+    "formulations",
     "teleportation",
     "gossip",
     "devices",
@@ -160,6 +162,10 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     "Time of one batched model's convolutions over that of a kernel per slot": (
         "convolutions",
         _convolutions,
+    ),
+    "Time of a formulation of convolutions, a kernel per slot, over the chosen one's": (
+        "formulations",
+        lambda config: formulating.formulating(num_slots=2, pairs=config.passes),
     ),
     "Time of a round of Teleportation, many nodes or slots over few": (
         "teleportation",

@@ -141,9 +141,9 @@ def test_the_convolutions_of_slots_are_those_of_one_model():
     kernel = jax.random.normal(keys[1], (3, 3, 5, 6))
     conv = tele.tasks.conv_general_dilated
     slots = convolving.of_slots(
-        partial(convolving._gradients, conv), (jnp.stack([kernel] * 2), inputs)
+        partial(convolving.gradients, conv), (jnp.stack([kernel] * 2), inputs)
     )()
-    one = convolving._gradients(
+    one = convolving.gradients(
         jax.lax.conv_general_dilated, kernel, inputs.reshape(6, 4, 4, 5)
     )
     summed = jax.tree.map(lambda leaf: leaf.sum(0), slots)
