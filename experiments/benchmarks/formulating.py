@@ -26,7 +26,9 @@ def formulating(*, num_slots: int, pairs: int) -> list[Record]:
     ]
 
 
-def _compared(layer: str, formulation: str, num_slots: int, pairs: int) -> Record:
+def _compared(
+    layer: str, formulation: Formulation, num_slots: int, pairs: int
+) -> Record:
     chosen = tele.tasks.conv_general_dilated
     named = partial(chosen, formulation=formulation)
     one, other = (_program(conv, layer, num_slots) for conv in (named, chosen))
