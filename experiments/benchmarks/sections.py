@@ -165,7 +165,7 @@ SECTIONS: dict[str, tuple[Section, Callable[[Config], list[Record]]]] = {
     ),
     "Time of a formulation of convolutions, a kernel per slot, over the chosen one's": (
         "formulations",
-        lambda config: formulating.formulating(num_slots=2, pairs=config.passes),
+        lambda config: formulating.formulating(num_slots=2, pairs=config.pairs),
     ),
     "Time of a round of Teleportation, many nodes or slots over few": (
         "teleportation",
